@@ -1,0 +1,64 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+let package = Package(
+    name: "mmgen",
+    platforms: [.macOS(.v14)],
+    products: [
+        .executable(name: "mmgen", targets: ["mmgen"]),
+        .library(name: "Tensors", targets: ["Tensors"]),
+        .library(name: "NeuralNets", targets: ["NeuralNets"]),
+        .library(name: "Checkpoints", targets: ["Checkpoints"]),
+        .library(name: "Tokenizers", targets: ["Tokenizers"]),
+        .library(name: "Media", targets: ["Media"]),
+        .library(name: "Datasets", targets: ["Datasets"]),
+        .library(name: "Models", targets: ["Models"]),
+        .library(name: "Generation", targets: ["Generation"]),
+        .library(name: "Training", targets: ["Training"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    ],
+    targets: [
+        // System libraries and the C shims their macros need.
+        .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+        .systemLibrary(
+            name: "CFFmpeg", pkgConfig: "libavformat",
+            providers: [.apt(["libavformat-dev", "libavcodec-dev", "libavutil-dev", "libswscale-dev", "libavfilter-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        // The hot loops.
+        .target(name: "CKernels", dependencies: ["COpenBLAS"]),
+        // The libraries, bottom up: each may import only what stands above it here.
+        .target(name: "Tensors", dependencies: ["CKernels"]),
+        .target(name: "NeuralNets", dependencies: ["Tensors"]),
+        .target(name: "Checkpoints", dependencies: ["Tensors", "CZlib"]),
+        .target(name: "Tokenizers"),
+        .target(name: "Media", dependencies: ["Tensors", "CFFmpeg"]),
+        .target(name: "Datasets", dependencies: ["Tensors", "Media"]),
+        .target(name: "Models", dependencies: ["NeuralNets", "Tokenizers", "Checkpoints"]),
+        .target(name: "Generation", dependencies: ["Models"]),
+        .target(name: "Training", dependencies: ["Models", "Datasets", "Generation"]),
+        .executableTarget(
+            name: "mmgen",
+            dependencies: [
+                "Training", "Generation", "Models", "Datasets", "Media", "Tokenizers", "Checkpoints",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Yams", package: "Yams"),
+            ]),
+        // Tests mirror the sources.
+        .target(name: "TestSupport", dependencies: ["Tensors"], path: "Tests/TestSupport"),
+        .testTarget(name: "TensorsTests", dependencies: ["Tensors", "CKernels", "TestSupport"]),
+        .testTarget(name: "NeuralNetsTests", dependencies: ["NeuralNets", "TestSupport"]),
+        .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "TestSupport"]),
+        .testTarget(name: "TokenizersTests", dependencies: ["Tokenizers", "TestSupport"]),
+        .testTarget(name: "MediaTests", dependencies: ["Media", "TestSupport"]),
+        .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "TestSupport"]),
+        .testTarget(name: "ModelsTests", dependencies: ["Models", "TestSupport"]),
+        .testTarget(name: "GenerationTests", dependencies: ["Generation", "TestSupport"]),
+        .testTarget(name: "TrainingTests", dependencies: ["Training", "TestSupport"]),
+        .testTarget(name: "ParityTests", dependencies: ["Models", "Training", "TestSupport"]),
+        .testTarget(name: "CommandLineTests", dependencies: ["TestSupport"]),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,126 @@
+// The hot loops of mmgen, in C, behind one flat interface.
+//
+// Conventions
+//   * Functions end in _f32 or _f64. f32 is the fast path, with one variant per instruction set chosen at run time;
+//     f64 is the readable reference (used to check gradients and to hold the fast path against).
+//   * Sizes are `long`, in elements. Matrices are addressed by a row step and a column step where stated.
+//   * No function allocates from the caller's view, none keeps a reference to its arguments.
+//   * Results never depend on the thread count: work is split over outputs, never over a reduction. Every output element
+//     of a product is one chain of fused multiply-adds over k in ascending order, whatever the number of rows.
+#ifndef CKERNELS_H
+#define CKERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// ---- Threads (pool.c) ------------------------------------------------------------------------------------------------
+
+// The number of workers, the calling thread included; at first the processors this process may use (affinity, cgroup).
+int mm_thread_count(void);
+void mm_set_thread_count(int count);
+typedef void (*mm_task)(void *context, long index);
+// Calls task(context, 0..<count), each once, on the pool's threads and the caller's. Returns when all are done. Callable
+// from several threads at once and from inside a task (then it runs in place).
+void mm_parallel(long count, mm_task task, void *context);
+
+// ---- Instruction sets (dispatch.c) -----------------------------------------------------------------------------------
+
+// "baseline", "avx2" or "avx512": what is in use. The environment variable MMGEN_ISA caps it (same names).
+const char *mm_isa_name(void);
+// Caps the instruction set from now on; returns 0, or -1 when the processor lacks it. For tests and benchmarks.
+int mm_set_isa(const char *name);
+
+// ---- Products (gemm) -------------------------------------------------------------------------------------------------
+
+enum mm_activation { MM_IDENTITY = 0, MM_RELU = 1, MM_GELU = 2, MM_QUICK_GELU = 3 };
+
+// C[i,j] = act(sum_k A[i,k] B[k,j] + bias[j]), or with `accumulate` C[i,j] += sum_k ... (the chain starts from C; then
+// bias must be NULL and the activation MM_IDENTITY). A[i,k] is a[i*a_row + k*a_col], B[k,j] is b[k*b_row + j*b_col],
+// C[i,j] is c[i*c_row + j].
+void mm_gemm_f32(long m, long n, long k, const float *a, long a_row, long a_col, const float *b, long b_row, long b_col,
+                 float *c, long c_row, int accumulate, const float *bias, int activation);
+void mm_gemm_f64(long m, long n, long k, const double *a, long a_row, long a_col, const double *b, long b_row,
+                 long b_col, double *c, long c_row, int accumulate, const double *bias, int activation);
+// The same for `batch` independent products whose operands lie a_step, b_step and c_step elements apart (0 = shared).
+void mm_gemm_batch_f32(long batch, long m, long n, long k, const float *a, long a_step, long a_row, long a_col,
+                       const float *b, long b_step, long b_row, long b_col, float *c, long c_step, long c_row);
+void mm_gemm_batch_f64(long batch, long m, long n, long k, const double *a, long a_step, long a_row, long a_col,
+                       const double *b, long b_step, long b_row, long b_col, double *c, long c_step, long c_row);
+
+// Weights [n, k] (row-major, outputs first) packed once into panels of outputs, for products of any number of rows with
+// the same bits as mm_gemm_f32 (decode, prefill and batches agree). Sizes in bytes; `packed` is 64-byte aligned.
+size_t mm_packed_size_f32(long n, long k);
+void mm_pack_f32(long n, long k, const float *weights, float *packed);
+void mm_gemm_packed_f32(long m, long n, long k, const float *a, long a_row, const float *packed, float *c, long c_row,
+                        const float *bias, int activation);
+
+// ---- Convolution (conv) ----------------------------------------------------------------------------------------------
+
+// A 3-D convolution (2-D: depth 1) of NCDHW tensors without gaps. Output size must satisfy, per axis,
+// out = (in + pad_front + pad_back - dilation*(kernel-1) - 1) / stride + 1 with only pad_front stated: what lies outside
+// the input reads as zero.
+typedef struct {
+    long batch, in_channels, out_channels;
+    long in_size[3], out_size[3], kernel[3], stride[3], dilation[3], pad_front[3];
+} mm_conv;
+
+// y[batch, out_channels, out_size] = x * w + bias, w is [out_channels, in_channels, kernel]; bias may be NULL; the
+// activation is MM_IDENTITY or MM_RELU.
+void mm_conv_forward_f32(const mm_conv *shape, const float *x, const float *w, const float *bias, int activation, float *y);
+void mm_conv_forward_f64(const mm_conv *shape, const double *x, const double *w, const double *bias, int activation, double *y);
+// gx = the adjoint applied to gy. Also the forward of a transposed convolution: there gy is its input, gx its output,
+// w is [its inputs, its outputs, kernel]; `bias` (per in_channels of the struct, may be NULL) is added to every output.
+void mm_conv_backward_data_f32(const mm_conv *shape, const float *gy, const float *w, const float *bias, int activation, float *gx);
+void mm_conv_backward_data_f64(const mm_conv *shape, const double *gy, const double *w, const double *bias, int activation, double *gx);
+// gw = the gradient of the weights (overwritten), summed over the batch in order.
+void mm_conv_backward_weights_f32(const mm_conv *shape, const float *x, const float *gy, float *gw);
+void mm_conv_backward_weights_f64(const mm_conv *shape, const double *x, const double *gy, double *gw);
+
+// ---- Attention (attention) -------------------------------------------------------------------------------------------
+
+// softmax(q k^T * scale, masked) v for every batch and head. Element (b, h, i, c) of q is q[b*q_step[0] + h*q_step[1] +
+// i*q_step[2] + c]; likewise k, v, o and their gradients (which use the steps of what they are the gradient of).
+typedef struct {
+    long batch, heads, queries, keys, key_dim, value_dim;
+    long q_step[3], k_step[3], v_step[3], o_step[3];
+    double scale;
+    // Non-zero: query i sees keys 0 ... i + keys - queries only.
+    int causal;
+    // NULL, or 1 = attend, 0 = masked, element (b, h, i, j) at mask[b*mask_step[0] + h*mask_step[1] + i*mask_step[2] + j].
+    // A query that sees no key yields zeros.
+    const uint8_t *mask;
+    long mask_step[3];
+    // Dropout on the probabilities: each is dropped with this probability by philox keyed (seed, stream) at counter
+    // ((b*heads + h)*queries + i)*keys + j, the kept ones scaled by 1/(1-p). Zero: none.
+    double dropout;
+    uint64_t seed, stream;
+} mm_attention;
+
+// `statistics` ([batch, heads, queries], the log of the sum of exponentials, needed by backward) may be NULL.
+void mm_attention_forward_f32(const mm_attention *shape, const float *q, const float *k, const float *v, float *o, float *statistics);
+void mm_attention_forward_f64(const mm_attention *shape, const double *q, const double *k, const double *v, double *o, double *statistics);
+void mm_attention_backward_f32(const mm_attention *shape, const float *q, const float *k, const float *v, const float *o,
+                               const float *statistics, const float *go, float *gq, float *gk, float *gv);
+void mm_attention_backward_f64(const mm_attention *shape, const double *q, const double *k, const double *v, const double *o,
+                               const double *statistics, const double *go, double *gq, double *gk, double *gv);
+// Inference over a cache: each query row's result has the same bits whatever the number of rows in the call (prefill,
+// decode and batches agree). Same struct; no dropout, no mask but `causal`.
+void mm_attention_cached_f32(const mm_attention *shape, const float *q, const float *k, const float *v, float *o);
+
+// ---- Random numbers (philox.c) ---------------------------------------------------------------------------------------
+
+// Philox4x32-10 (Salmon et al. 2011): value `index` of the stream is word index%4 of the block whose counter is
+// (index/4, stream) and whose key is seed. uniform is (word>>8 + 0.5) * 2^-24, inside (0, 1).
+void mm_philox_words(uint64_t seed, uint64_t stream, uint64_t first, long count, uint32_t *words);
+void mm_philox_uniform_f32(uint64_t seed, uint64_t stream, uint64_t first, long count, float *values);
+
+#include "CKernelsPointwise.h"
+
+#ifdef __cplusplus
+}
+#endif
+#endif

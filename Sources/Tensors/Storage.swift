@@ -1,0 +1,91 @@
+import Foundation
+import Synchronization
+
+/// A block of memory that tensors share.
+///
+/// The one `@unchecked Sendable` class of the library: tensors that are read from several threads share it, and only
+/// code that holds the sole reference writes to it (``Tensor/withUnsafeMutableBytes(_:)`` copies otherwise).
+final class Storage: @unchecked Sendable {
+    let pointer: UnsafeMutableRawPointer
+    let byteCount: Int
+    /// What keeps borrowed memory alive (a file mapping); `nil` when the memory is the pool's.
+    private let owner: AnyObject?
+
+    /// Takes uninitialized memory of at least `byteCount` bytes, 64-byte aligned, from the pool.
+    init(byteCount: Int) {
+        self.byteCount = byteCount
+        self.owner = nil
+        self.pointer = StoragePool.shared.take(byteCount: byteCount)
+    }
+
+    /// Borrows memory that `owner` keeps alive. It is never written to.
+    init(borrowing pointer: UnsafeRawPointer, byteCount: Int, owner: AnyObject) {
+        self.byteCount = byteCount
+        self.owner = owner
+        self.pointer = UnsafeMutableRawPointer(mutating: pointer)
+    }
+
+    /// Whether the memory belongs to somebody else and must not be written to.
+    var isBorrowed: Bool { owner != nil }
+
+    deinit {
+        if owner == nil { StoragePool.shared.give(pointer, byteCount: byteCount) }
+    }
+}
+
+/// Keeps freed blocks by size class, so that a training step or a decoding step allocates nothing anew.
+final class StoragePool: Sendable {
+    static let shared = StoragePool()
+
+    /// Blocks above this size go straight back to the operating system when the cache is over its limit.
+    private static let cachedByteLimit = 3 << 30
+
+    private struct State {
+        var freeBlocks: [Int: [UInt]] = [:]
+        var cachedBytes = 0
+    }
+    private let state = Mutex(State())
+
+    /// Rounds up to a class: 64-byte steps when small, an eighth of the leading power of two when large.
+    static func sizeClass(_ byteCount: Int) -> Int {
+        let least = max(byteCount, 64)
+        if least <= 4096 { return (least + 63) & ~63 }
+        let step = 1 << (Int.bitWidth - 1 - least.leadingZeroBitCount - 3)
+        return (least + step - 1) & ~(step - 1)
+    }
+
+    func take(byteCount: Int) -> UnsafeMutableRawPointer {
+        let size = Self.sizeClass(byteCount)
+        let reused: UInt? = state.withLock { state in
+            guard let block = state.freeBlocks[size]?.popLast() else { return nil }
+            state.cachedBytes -= size
+            return block
+        }
+        if let reused, let pointer = UnsafeMutableRawPointer(bitPattern: reused) { return pointer }
+        var pointer: UnsafeMutableRawPointer?
+        guard posix_memalign(&pointer, 64, size) == 0, let pointer else {
+            fatalError("out of memory: \(size) bytes asked for a tensor")
+        }
+        return pointer
+    }
+
+    func give(_ pointer: UnsafeMutableRawPointer, byteCount: Int) {
+        let size = Self.sizeClass(byteCount)
+        let keep = state.withLock { state in
+            guard state.cachedBytes + size <= Self.cachedByteLimit else { return false }
+            state.freeBlocks[size, default: []].append(UInt(bitPattern: pointer))
+            state.cachedBytes += size
+            return true
+        }
+        if !keep { free(pointer) }
+    }
+
+    /// Returns every cached block to the operating system.
+    func trim() {
+        let blocks = state.withLock { state in
+            defer { state = State() }
+            return state.freeBlocks
+        }
+        for address in blocks.values.joined() { free(UnsafeMutableRawPointer(bitPattern: address)) }
+    }
+}
