@@ -1,0 +1,216 @@
+import CKernels
+
+// Convolutions of one, two or three spatial axes and their transposes, as implicit matrix products.
+
+/// How a convolution's window moves: one entry per spatial axis.
+public struct ConvolutionGeometry: Sendable, Equatable {
+    /// The window's size.
+    public var kernel: [Int]
+    /// The window's step.
+    public var stride: [Int]
+    /// The distance between the window's taps.
+    public var dilation: [Int]
+    /// Zeros before the input.
+    public var padFront: [Int]
+    /// Zeros after the input.
+    public var padBack: [Int]
+
+    /// Creates a geometry; steps and dilations default to 1, padding to 0.
+    public init(
+        kernel: [Int], stride: [Int]? = nil, dilation: [Int]? = nil, padFront: [Int]? = nil, padBack: [Int]? = nil
+    ) {
+        let ones = kernel.map { _ in 1 }
+        let zeros = kernel.map { _ in 0 }
+        self.kernel = kernel
+        self.stride = stride ?? ones
+        self.dilation = dilation ?? ones
+        self.padFront = padFront ?? zeros
+        self.padBack = padBack ?? self.padFront
+    }
+
+    /// `(in + padFront + padBack - dilation (kernel - 1) - 1) / stride + 1` per axis, rounded down.
+    public func outputSize(_ input: [Int]) -> [Int] {
+        input.indices.map { axis in
+            let span = dilation[axis] * (kernel[axis] - 1) + 1
+            let room = input[axis] + padFront[axis] + padBack[axis] - span
+            return room < 0 ? 0 : room / stride[axis] + 1
+        }
+    }
+
+    /// The kernels' description of the convolution whose input has `inputSize` and output `outputSize`.
+    func descriptor(batch: Int, inputs: Int, outputs: Int, inputSize: [Int], outputSize: [Int]) -> mm_conv {
+        func three(_ values: [Int], _ fill: Int) -> (Int, Int, Int) {
+            let all = [Int](repeating: fill, count: 3 - values.count) + values
+            return (all[0], all[1], all[2])
+        }
+        return mm_conv(
+            batch: batch, in_channels: inputs, out_channels: outputs, in_size: three(inputSize, 1),
+            out_size: three(outputSize, 1), kernel: three(kernel, 1), stride: three(stride, 1),
+            dilation: three(dilation, 1), pad_front: three(padFront, 0))
+    }
+}
+
+extension Tensor {
+    /// A convolution (cross-correlation, as everywhere in this field).
+    ///
+    /// - Parameters:
+    ///   - weight: `[outputs, inputs, kernel...]`.
+    ///   - bias: `[outputs]`, or `nil`.
+    ///   - geometry: window, steps, dilation and padding per spatial axis.
+    /// - Returns: `[batch, outputs, ...]` for this tensor as `[batch, inputs, spatial...]`, with
+    ///   ``ConvolutionGeometry/outputSize(_:)`` as its spatial size.
+    public func convolved(_ weight: Tensor, bias: Tensor? = nil, geometry: ConvolutionGeometry) -> Tensor {
+        requireSame(self, weight, "convolution")
+        requireReal(self, "convolution")
+        precondition(
+            rank == weight.rank && (3...5).contains(rank) && shape[1] == weight.shape[1]
+                && Array(weight.shape[2...]) == geometry.kernel,
+            "convolution: input \(shape) does not fit weight \(weight.shape)")
+        let x = contiguous().detached
+        let w = weight.contiguous().detached
+        let size = geometry.outputSize(Array(shape[2...]))
+        let result = Tensor(uninitialized: [shape[0], w.shape[0]] + size, dtype: dtype)
+        var descriptor = geometry.descriptor(
+            batch: shape[0], inputs: shape[1], outputs: w.shape[0], inputSize: Array(shape[2...]), outputSize: size)
+        if result.count > 0 {
+            ConvolutionKernels.forward(&descriptor, x: x, w: w, bias: bias?.detached, y: result)
+        }
+        let (needsX, needsW, description) = (node != nil, weight.node != nil, descriptor)
+        return result.recorded(from: [self, weight] + (bias.map { [$0] } ?? [])) { gradient in
+            var descriptor = description
+            let gy = gradient.contiguous()
+            var gradients: [Tensor?] = [nil, nil]
+            if needsX {
+                let gx = Tensor.zeros(x.shape, dtype: x.dtype)
+                if gy.count > 0 { ConvolutionKernels.backwardData(&descriptor, gy: gy, w: w, bias: nil, gx: gx) }
+                gradients[0] = gx
+            }
+            if needsW {
+                let gw = Tensor.zeros(w.shape, dtype: w.dtype)
+                if gy.count > 0 { ConvolutionKernels.backwardWeights(&descriptor, x: x, gy: gy, gw: gw) }
+                gradients[1] = gw
+            }
+            if bias != nil { gradients.append(gy.channelSums()) }
+            return gradients
+        }
+    }
+
+    /// A transposed convolution: the adjoint of ``convolved(_:bias:geometry:)`` plus a bias.
+    ///
+    /// - Parameters:
+    ///   - weight: `[inputs, outputs, kernel...]`.
+    ///   - bias: `[outputs]`, or `nil`.
+    ///   - geometry: that of the convolution it is the adjoint of; `padFront` and `padBack` crop the result.
+    ///   - outputPadding: extra size at the end of each axis.
+    /// - Returns: `[batch, outputs, ...]`, each spatial size
+    ///   `(in - 1) stride - padFront - padBack + dilation (kernel - 1) + 1 + outputPadding`.
+    public func convolvedTransposed(
+        _ weight: Tensor, bias: Tensor? = nil, geometry: ConvolutionGeometry, outputPadding: [Int]? = nil
+    ) -> Tensor {
+        requireSame(self, weight, "transposed convolution")
+        requireReal(self, "transposed convolution")
+        precondition(
+            rank == weight.rank && (3...5).contains(rank) && shape[1] == weight.shape[0]
+                && Array(weight.shape[2...]) == geometry.kernel,
+            "transposed convolution: input \(shape) does not fit weight \(weight.shape)")
+        let x = contiguous().detached
+        let w = weight.contiguous().detached
+        let size: [Int] = (0..<(rank - 2)).map { axis in
+            let span = geometry.dilation[axis] * (geometry.kernel[axis] - 1) + 1
+            let crop = geometry.padFront[axis] + geometry.padBack[axis]
+            return (shape[axis + 2] - 1) * geometry.stride[axis] + span - crop + (outputPadding?[axis] ?? 0)
+        }
+        let result = Tensor.zeros([shape[0], w.shape[1]] + size.map { max($0, 0) }, dtype: dtype)
+        var descriptor = geometry.descriptor(
+            batch: shape[0], inputs: w.shape[1], outputs: shape[1], inputSize: size, outputSize: Array(shape[2...]))
+        if result.count > 0 && count > 0 {
+            ConvolutionKernels.backwardData(&descriptor, gy: x, w: w, bias: bias?.detached, gx: result)
+        }
+        let (needsX, needsW, description) = (node != nil, weight.node != nil, descriptor)
+        return result.recorded(from: [self, weight] + (bias.map { [$0] } ?? [])) { gradient in
+            var descriptor = description
+            let gy = gradient.contiguous()
+            var gradients: [Tensor?] = [nil, nil]
+            if needsX {
+                let gx = Tensor.zeros(x.shape, dtype: x.dtype)
+                if gx.count > 0 { ConvolutionKernels.forward(&descriptor, x: gy, w: w, bias: nil, y: gx) }
+                gradients[0] = gx
+            }
+            if needsW {
+                let gw = Tensor.zeros(w.shape, dtype: w.dtype)
+                if x.count > 0 && gy.count > 0 { ConvolutionKernels.backwardWeights(&descriptor, x: gy, gy: x, gw: gw) }
+                gradients[1] = gw
+            }
+            if bias != nil { gradients.append(gy.channelSums()) }
+            return gradients
+        }
+    }
+
+    /// The sum over batch and space of each channel of `[batch, channels, ...]`.
+    func channelSums() -> Tensor {
+        let (batch, channels) = (shape[0], shape[1])
+        let space = channels * batch == 0 ? 0 : count / (batch * channels)
+        let result = Tensor(uninitialized: [channels], dtype: dtype)
+        let dense = contiguous()
+        withTensors(dense) {
+            parallelEach(channels) { channel in
+                var (sum, centered) = (0.0, 0.0)
+                if dtype == .float32 {
+                    let x = dense.pointer(Float.self)
+                    mm_channel_gradient_sums_f32(batch, channels, space, channel, x, 0, x, &sum, &centered)
+                    result.mutablePointer(Float.self)[channel] = Float(sum)
+                } else {
+                    let x = dense.pointer(Double.self)
+                    mm_channel_gradient_sums_f64(batch, channels, space, channel, x, 0, x, &sum, &centered)
+                    result.mutablePointer(Double.self)[channel] = sum
+                }
+            }
+        }
+        return result
+    }
+}
+
+/// Chooses the kernel by element type.
+private enum ConvolutionKernels {
+    static func forward(_ shape: inout mm_conv, x: Tensor, w: Tensor, bias: Tensor?, y: Tensor) {
+        let bias = bias?.contiguous()
+        withTensors(x, w, bias) {
+            if x.dtype == .float32 {
+                mm_conv_forward_f32(
+                    &shape, x.pointer(Float.self), w.pointer(Float.self), bias?.pointer(Float.self),
+                    Activation.identity.kernelCode, y.mutablePointer(Float.self))
+            } else {
+                mm_conv_forward_f64(
+                    &shape, x.pointer(Double.self), w.pointer(Double.self), bias?.pointer(Double.self),
+                    Activation.identity.kernelCode, y.mutablePointer(Double.self))
+            }
+        }
+    }
+
+    static func backwardData(_ shape: inout mm_conv, gy: Tensor, w: Tensor, bias: Tensor?, gx: Tensor) {
+        let bias = bias?.contiguous()
+        withTensors(gy, w, bias) {
+            if gy.dtype == .float32 {
+                mm_conv_backward_data_f32(
+                    &shape, gy.pointer(Float.self), w.pointer(Float.self), bias?.pointer(Float.self),
+                    Activation.identity.kernelCode, gx.mutablePointer(Float.self))
+            } else {
+                mm_conv_backward_data_f64(
+                    &shape, gy.pointer(Double.self), w.pointer(Double.self), bias?.pointer(Double.self),
+                    Activation.identity.kernelCode, gx.mutablePointer(Double.self))
+            }
+        }
+    }
+
+    static func backwardWeights(_ shape: inout mm_conv, x: Tensor, gy: Tensor, gw: Tensor) {
+        withTensors(x, gy) {
+            if x.dtype == .float32 {
+                mm_conv_backward_weights_f32(
+                    &shape, x.pointer(Float.self), gy.pointer(Float.self), gw.mutablePointer(Float.self))
+            } else {
+                mm_conv_backward_weights_f64(
+                    &shape, x.pointer(Double.self), gy.pointer(Double.self), gw.mutablePointer(Double.self))
+            }
+        }
+    }
+}

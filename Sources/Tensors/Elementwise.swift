@@ -1,0 +1,111 @@
+import CKernels
+
+// Functions of one tensor, element by element.
+
+extension Tensor {
+    private func unary(_ op: mm_unary, _ name: String) -> Tensor {
+        requireReal(self, name)
+        let x = contiguous().detached
+        let y = Tensor(uninitialized: shape, dtype: dtype)
+        let code = Int32(op.rawValue)
+        withTensors(x, y) {
+            parallelRanges(count, grain: elementGrain) { range in
+                let at = range.lowerBound
+                if dtype == .float32 {
+                    mm_unary_f32(code, range.count, x.pointer(Float.self) + at, y.mutablePointer(Float.self) + at)
+                } else {
+                    mm_unary_f64(code, range.count, x.pointer(Double.self) + at, y.mutablePointer(Double.self) + at)
+                }
+            }
+        }
+        return y.recorded(from: [self]) { [Self.unaryGradient(code, x: x, y: y, gradient: $0)] }
+    }
+
+    private static func unaryGradient(_ code: Int32, x: Tensor, y: Tensor, gradient: Tensor) -> Tensor {
+        let gy = gradient.contiguous()
+        let gx = Tensor(uninitialized: x.shape, dtype: x.dtype)
+        withTensors(x, y, gy) {
+            parallelRanges(x.count, grain: elementGrain) { range in
+                let at = range.lowerBound
+                if x.dtype == .float32 {
+                    mm_unary_gradient_f32(
+                        code, range.count, x.pointer(Float.self) + at, y.pointer(Float.self) + at,
+                        gy.pointer(Float.self) + at, gx.mutablePointer(Float.self) + at)
+                } else {
+                    mm_unary_gradient_f64(
+                        code, range.count, x.pointer(Double.self) + at, y.pointer(Double.self) + at,
+                        gy.pointer(Double.self) + at, gx.mutablePointer(Double.self) + at)
+                }
+            }
+        }
+        return gx
+    }
+
+    /// Each element negated.
+    public static prefix func - (x: Tensor) -> Tensor { x.unary(MM_NEGATE, "-") }
+    /// e to the power of each element.
+    public func exp() -> Tensor { unary(MM_EXP, "exp") }
+    /// The natural logarithm of each element.
+    public func log() -> Tensor { unary(MM_LOG, "log") }
+    /// The square root of each element.
+    public func squareRoot() -> Tensor { unary(MM_SQRT, "squareRoot") }
+    /// One over the square root of each element.
+    public func reciprocalSquareRoot() -> Tensor { unary(MM_RSQRT, "reciprocalSquareRoot") }
+    /// One over each element.
+    public func reciprocal() -> Tensor { unary(MM_RECIPROCAL, "reciprocal") }
+    /// Each element times itself.
+    public func squared() -> Tensor { unary(MM_SQUARE, "squared") }
+    /// The magnitude of each element.
+    public func abs() -> Tensor { unary(MM_ABS, "abs") }
+    /// The sine of each element, in radians.
+    public func sin() -> Tensor { unary(MM_SIN, "sin") }
+    /// The cosine of each element, in radians.
+    public func cos() -> Tensor { unary(MM_COS, "cos") }
+    /// The hyperbolic tangent of each element.
+    public func tanh() -> Tensor { unary(MM_TANH, "tanh") }
+    /// 1 / (1 + e^-x) of each element.
+    public func sigmoid() -> Tensor { unary(MM_SIGMOID, "sigmoid") }
+    /// The error function of each element.
+    public func erf() -> Tensor { unary(MM_ERF, "erf") }
+    /// The positive part of each element; NaN stays NaN.
+    public func relu() -> Tensor { unary(MM_UNARY_RELU, "relu") }
+    /// x Φ(x) with the exact Φ (Hendrycks & Gimpel 2016, arXiv:1606.08415).
+    public func gelu() -> Tensor { unary(MM_UNARY_GELU, "gelu") }
+    /// x sigmoid(1.702 x): what TorchMultimodal calls SiLU.
+    public func quickGELU() -> Tensor { unary(MM_UNARY_QUICK_GELU, "quickGELU") }
+    /// x sigmoid(x) (Elfwing et al. 2017, arXiv:1702.03118).
+    public func silu() -> Tensor { unary(MM_SILU, "silu") }
+    /// -1, 0 or 1 as each element's sign; its gradient is zero.
+    public func sign() -> Tensor { unary(MM_SIGN, "sign") }
+
+    /// Each element moved into `lower...upper`; the gradient passes where nothing was moved.
+    public func clamped(_ lower: Double, _ upper: Double) -> Tensor {
+        let low = Tensor(repeating: lower, shape: [], dtype: dtype)
+        let high = Tensor(repeating: upper, shape: [], dtype: dtype)
+        let result = Tensor.binary(
+            MM_MINIMUM, Tensor.binary(MM_MAXIMUM, detached, low, "clamped"), high, "clamped")
+        let x = detached
+        return result.recorded(from: [self]) { gradient in
+            [gradient * (x >= low).cast(to: x.dtype) * (x <= high).cast(to: x.dtype)]
+        }
+    }
+
+    /// Each element raised to a constant power.
+    public func power(_ exponent: Double) -> Tensor {
+        requireReal(self, "power")
+        let x = detached
+        let result = Tensor.binary(MM_POWER, x, Tensor(repeating: exponent, shape: [], dtype: dtype), "power")
+        return result.recorded(from: [self]) { gradient in
+            [gradient * x.power(exponent - 1) * exponent]
+        }
+    }
+
+    /// The value of this tensor with the gradient of `other`: the straight-through estimator
+    /// (Bengio et al. 2013, arXiv:1308.3432).
+    ///
+    /// - Precondition: the shapes agree.
+    public func straightThrough(to other: Tensor) -> Tensor {
+        precondition(shape == other.shape, "straightThrough: the shapes \(shape) and \(other.shape) differ")
+        return detached.recorded(from: [other]) { [$0] }
+    }
+}

@@ -1,0 +1,167 @@
+import Synchronization
+
+/// One recorded operation: which values it read and how a gradient of its result becomes gradients of those.
+///
+/// Nodes are numbered as they are made, so that walking them in descending order visits every use of a value before
+/// the operation that made it.
+final class GradientNode: @unchecked Sendable {
+    /// A unique, ascending number.
+    let number: UInt64
+    /// The nodes of the inputs; `nil` for an input that no gradient flows to.
+    fileprivate(set) var inputs: [GradientNode?]
+    /// Turns the gradient of the result into those of the inputs; `nil` for a leaf, and once used.
+    fileprivate(set) var backward: ((Tensor) -> [Tensor?])?
+
+    private static let counter = Atomic<UInt64>(0)
+
+    init(inputs: [GradientNode?], backward: ((Tensor) -> [Tensor?])?) {
+        number = Self.counter.wrappingAdd(1, ordering: .relaxed).newValue
+        self.inputs = inputs
+        self.backward = backward
+    }
+
+    // A chain of ten thousand operations must not be released by ten thousand nested calls.
+    deinit {
+        var pending = inputs
+        inputs = []
+        while var node = pending.popLast() {
+            guard node != nil, isKnownUniquelyReferenced(&node), let last = node else { continue }
+            pending.append(contentsOf: last.inputs)
+            last.inputs = []
+            last.backward = nil
+        }
+    }
+}
+
+/// Whether operations are recorded on the tape.
+enum GradientMode {
+    @TaskLocal static var isEnabled = true
+}
+
+/// Runs `body` without recording operations: for inference, and for updates of parameters.
+public func withoutGradients<Result>(_ body: () throws -> Result) rethrows -> Result {
+    try GradientMode.$isEnabled.withValue(false, operation: body)
+}
+
+extension Tensor {
+    /// The same value as a fresh leaf of the tape: gradients can be asked for with respect to it.
+    /// - Precondition: the element type is `float32` or `float64`.
+    public func tracked() -> Tensor {
+        precondition(dtype.isDifferentiable, "tracked: a \(dtype.rawValue) tensor has no gradient")
+        return Tensor(
+            storage: storage, dtype: dtype, shape: shape, strides: strides, offset: offset,
+            node: GradientNode(inputs: [], backward: nil))
+    }
+
+    /// The same value, unknown to the tape.
+    public var detached: Tensor {
+        node == nil ? self : Tensor(storage: storage, dtype: dtype, shape: shape, strides: strides, offset: offset)
+    }
+
+    /// Puts an operation on the tape, if gradients are recorded and any of its inputs is on it.
+    ///
+    /// `backward` receives the gradient of the result and returns one gradient per input, `nil` where none is needed. It
+    /// must capture detached tensors only.
+    func recorded(from inputs: [Tensor], backward: @escaping (Tensor) -> [Tensor?]) -> Tensor {
+        guard GradientMode.isEnabled, inputs.contains(where: { $0.node != nil }) else { return self }
+        return Tensor(
+            storage: storage, dtype: dtype, shape: shape, strides: strides, offset: offset,
+            node: GradientNode(inputs: inputs.map(\.node), backward: backward))
+    }
+
+    /// Whether an operation on this value would be recorded now.
+    public var isRecording: Bool { node != nil && GradientMode.isEnabled }
+}
+
+/// The gradients that one backward walk computed, looked up by the leaf they belong to.
+public struct Gradients: Sendable {
+    private var byNumber: [UInt64: Tensor]
+
+    init(_ byNumber: [UInt64: Tensor]) { self.byNumber = byNumber }
+
+    /// The gradient with respect to a tracked leaf, of the leaf's shape; `nil` when the results do not depend on it.
+    public subscript(leaf: Tensor) -> Tensor? { leaf.node.flatMap { byNumber[$0.number] } }
+}
+
+extension Tensor {
+    /// The gradients of this scalar with respect to every leaf it depends on.
+    ///
+    /// The recorded operations are released as they are walked, so a tape can be walked once.
+    /// - Precondition: the tensor has one element.
+    public func backward() -> Gradients {
+        precondition(count == 1, "backward: the result has shape \(shape); give a cotangent for each element instead")
+        return gradients(of: [(self, Tensor.ones(shape, dtype: dtype))])
+    }
+}
+
+/// The gradients of the sum over `results` of (result * cotangent) with respect to every leaf (vector-Jacobian product).
+///
+/// - Parameter results: results with a cotangent of the same shape and type each.
+/// - Precondition: the shapes agree.
+public func gradients(of results: [(Tensor, Tensor)]) -> Gradients {
+    withoutGradients {
+        var pending: [UInt64: (node: GradientNode, gradient: Tensor)] = [:]
+        var order = NodeHeap()
+        var leaves: [UInt64: Tensor] = [:]
+
+        func add(_ gradient: Tensor, to node: GradientNode) {
+            if let known = pending[node.number] {
+                pending[node.number] = (node, known.gradient + gradient)
+            } else {
+                pending[node.number] = (node, gradient)
+                order.insert(node.number)
+            }
+        }
+
+        for (result, cotangent) in results {
+            precondition(
+                result.shape == cotangent.shape && result.dtype == cotangent.dtype,
+                "gradients: a cotangent of shape \(cotangent.shape) was given for a result of shape \(result.shape)")
+            if let node = result.node { add(cotangent.detached, to: node) }
+        }
+        while let number = order.removeLargest() {
+            guard let (node, gradient) = pending.removeValue(forKey: number) else { continue }
+            guard let backward = node.backward else {
+                leaves[number] = gradient
+                continue
+            }
+            let inputs = node.inputs
+            node.backward = nil
+            node.inputs = []
+            for (input, gradient) in zip(inputs, backward(gradient)) {
+                if let input, let gradient { add(gradient, to: input) }
+            }
+        }
+        return Gradients(leaves)
+    }
+}
+
+/// A binary heap that hands out the largest number first.
+private struct NodeHeap {
+    private var items: [UInt64] = []
+
+    mutating func insert(_ number: UInt64) {
+        items.append(number)
+        var child = items.count - 1
+        while child > 0, items[(child - 1) / 2] < items[child] {
+            items.swapAt(child, (child - 1) / 2)
+            child = (child - 1) / 2
+        }
+    }
+
+    mutating func removeLargest() -> UInt64? {
+        guard let largest = items.first else { return nil }
+        items.swapAt(0, items.count - 1)
+        items.removeLast()
+        var parent = 0
+        while true {
+            var child = 2 * parent + 1
+            if child >= items.count { break }
+            if child + 1 < items.count, items[child + 1] > items[child] { child += 1 }
+            if items[parent] >= items[child] { break }
+            items.swapAt(parent, child)
+            parent = child
+        }
+        return largest
+    }
+}
