@@ -43,7 +43,13 @@ public func scaledDotProductAttention(
             && Array(query.shape[..<2]) == Array(key.shape[..<2]) && Array(key.shape[..<3]) == Array(value.shape[..<3])
             && query.shape[3] == key.shape[3],
         "attention: query \(query.shape), key \(key.shape) and value \(value.shape) do not fit")
-    let (q, k, v) = (query.detached.gapless(), key.detached.gapless(), value.detached.gapless())
+    let records = GradientMode.isEnabled && (query.node != nil || key.node != nil || value.node != nil)
+    // Gradients are laid out like what they belong to, so recording needs memory without gaps; a view into a cache is
+    // read in place otherwise.
+    let (q, k, v) =
+        records
+        ? (query.detached.gapless(), key.detached.gapless(), value.detached.gapless())
+        : (query.detached.runningLast(), key.detached.runningLast(), value.detached.runningLast())
     let (batch, heads, queries, keys) = (q.shape[0], q.shape[1], q.shape[2], k.shape[2])
     let output = Tensor(uninitialized: [batch, queries, heads, v.shape[3]], dtype: q.dtype).transposed(1, 2)
     let keep = mask.keep.map { $0.broadcast(to: [batch, heads, queries, keys]) }
@@ -67,7 +73,6 @@ public func scaledDotProductAttention(
         shape.seed = dropout.key.seed
         shape.stream = dropout.key.stream
     }
-    let records = GradientMode.isEnabled && (query.node != nil || key.node != nil || value.node != nil)
     let statistics = Tensor(uninitialized: [batch, heads, queries], dtype: q.dtype)
     if output.count > 0 {
         withTensors(q, k, v, dense) {
@@ -105,7 +110,7 @@ private func attentionGradient(
     let go = Tensor(uninitialized: output.transposed(1, 2).shape, dtype: q.dtype)
     go.write(gradient.transposed(1, 2), axis: 0, at: 0)
     let (gq, gk, gv) = (q.emptyTwin(), k.emptyTwin(), v.emptyTwin())
-    guard output.count > 0 else { return [Tensor.zeros(q.shape, dtype: q.dtype), Tensor.zeros(k.shape, dtype: k.dtype), Tensor.zeros(v.shape, dtype: v.dtype)] }
+    guard output.count > 0 else { return [q, k, v].map { Tensor.zeros($0.shape, dtype: $0.dtype) } }
     withTensors(q, k, v, mask, output, statistics, go) {
         shape.mask = mask.map { $0.pointer(UInt8.self) }
         if q.dtype == .float32 {
@@ -136,6 +141,11 @@ extension Tensor {
             expected *= shape[axis]
         }
         return strides[rank - 1] == 1 || shape[rank - 1] == 1 ? self : contiguous()
+    }
+
+    /// Itself when the last axis runs without gaps, a copy otherwise.
+    fileprivate func runningLast() -> Tensor {
+        strides[rank - 1] == 1 || shape[rank - 1] == 1 ? self : contiguous()
     }
 
     /// Fresh memory with the same shape and strides.

@@ -178,6 +178,21 @@ extension Tensor {
         }
     }
 
+    /// Overwrites the elements `position ..< position + size` of an axis with `part`, in place when nobody else holds the
+    /// memory.
+    ///
+    /// - Precondition: `part` has this tensor's type and its shape on all other axes, and fits.
+    public mutating func replace(axis: Int, at position: Int, with part: Tensor) {
+        let axis = normalizedAxis(axis, rank: rank, operation: "replace")
+        var expected = shape
+        if part.rank == rank { expected[axis] = part.shape[axis] }
+        precondition(
+            part.shape == expected && part.dtype == dtype && position >= 0 && position + part.shape[axis] <= shape[axis],
+            "replace: \(part.shape) does not fit \(shape) at position \(position) of axis \(axis)")
+        withUnsafeMutableBytes { _ in }
+        write(part.detached, axis: axis, at: position)
+    }
+
     /// Zeros added before and after each axis.
     ///
     /// - Parameter amounts: (before, after) for each axis; empty means none.

@@ -1,0 +1,185 @@
+import Tensors
+
+/// Where the positions of an n-dimensional input attend.
+public enum AttentionPattern: Sendable, Equatable {
+    /// Every position attends to every position (the peer's `SelfAttention`).
+    case full
+    /// Positions attend along one axis of the latent dimensions only, counted from 0 (the peer's `AxialAttention`).
+    case axial(Int)
+}
+
+/// What attention is asked for besides its inputs.
+public struct AttentionOptions {
+    /// Which keys each query sees.
+    public var mask = AttentionMask.none
+    /// Multiplied onto the probabilities, broadcastable to `[batch, heads, queries, keys]`.
+    public var headMask: Tensor?
+    /// Whether the probabilities are returned, which costs their memory.
+    public var returnsWeights = false
+
+    /// Plain attention.
+    public init() {}
+
+    /// Attention under a mask.
+    public init(mask: AttentionMask) { self.mask = mask }
+}
+
+/// Multi-head attention over n-dimensional inputs, keys `query`, `key`, `value`, `output` (the peer's
+/// `modules/layers/attention.py`).
+///
+/// Unlike the peer's, it keeps no cache of its own: ``KeyValueCache`` is passed in by who decodes.
+public final class MultiHeadAttention: Module {
+    let query: Linear
+    let key: Linear
+    let value: Linear
+    let output: Linear
+    /// The number of heads.
+    public let heads: Int
+    private let pattern: AttentionPattern
+    private let dropout: Double
+
+    /// An attention layer.
+    ///
+    /// - Parameters:
+    ///   - queryWidth: the channels of the queries and of the result.
+    ///   - keyWidth: the channels of what keys and values are made from.
+    ///   - heads: divides the width of the queries and keys.
+    ///   - pattern: where positions attend.
+    ///   - dropout: on the probabilities, in training.
+    ///   - bias: whether query, key and value have a bias; the output always has.
+    ///   - random: where the first values come from.
+    public init(
+        queryWidth: Int, keyWidth: Int? = nil, heads: Int, pattern: AttentionPattern = .full, dropout: Double = 0,
+        bias: Bool = true, random: RandomKey
+    ) {
+        let keyWidth = keyWidth ?? queryWidth
+        precondition(
+            heads > 0 && queryWidth % heads == 0 && keyWidth % heads == 0,
+            "MultiHeadAttention: widths \(queryWidth) and \(keyWidth) do not divide into \(heads) heads")
+        query = Linear(queryWidth, queryWidth, bias: bias, key: random.derived("query"))
+        key = Linear(keyWidth, queryWidth, bias: bias, key: random.derived("key"))
+        value = Linear(keyWidth, queryWidth, bias: bias, key: random.derived("value"))
+        output = Linear(queryWidth, queryWidth, key: random.derived("output"))
+        self.heads = heads
+        self.pattern = pattern
+        self.dropout = dropout
+    }
+
+    /// Attends from `x` to `source` (to itself when `nil`).
+    ///
+    /// - Parameters:
+    ///   - x: `[batch, d1, ..., dn, width]`.
+    ///   - source: `[batch, e1, ..., em, key width]`.
+    ///   - options: mask, head mask, whether to return the probabilities.
+    /// - Returns: the result, shaped like `x`, and the probabilities if asked for.
+    public func callAsFunction(
+        _ x: Tensor, source: Tensor? = nil, options: AttentionOptions = AttentionOptions(), _ context: ForwardContext
+    ) -> (output: Tensor, weights: Tensor?) {
+        let source = source ?? x
+        let q = split(query(x))
+        let k = split(key(source))
+        let v = split(value(source))
+        let rate = context.isTraining ? dropout : 0
+        let drop = rate > 0 ? (probability: rate, key: context.nextKey("attention")) : nil
+        switch pattern {
+        case .full:
+            let (heads, weights) = attend(
+                q.flattened(2, -2), k.flattened(2, -2), v.flattened(2, -2), options: options, dropout: drop)
+            return (output(merge(heads, x.shape)), weights)
+        case .axial(let axis):
+            // The axis moves next to the channels; everything else is a batch of independent sequences.
+            let moved = [q, k, v].map { $0.movingAxis(axis + 2, to: $0.rank - 2) }
+            let shape = moved[0].shape
+            let rows = moved.map { $0.reshaped(to: [-1, 1, $0.size(-2), $0.size(-1)]) }
+            let (heads, weights) = attend(rows[0], rows[1], rows[2], options: options, dropout: drop)
+            let restored = heads.reshaped(to: shape).movingAxis(shape.count - 2, to: axis + 2)
+            return (output(merge(restored, x.shape)), weights)
+        }
+    }
+
+    /// Attends from the newest positions to all so far, adding theirs to the cache; causal among themselves.
+    ///
+    /// - Parameters:
+    ///   - x: `[batch, new, width]`.
+    ///   - cache: the positions before them.
+    public func callAsFunction(_ x: Tensor, cache: inout KeyValueCache) -> Tensor {
+        cache.append(split(key(x)), split(value(x)))
+        let heads = scaledDotProductAttention(split(query(x)), cache.filledKeys, cache.filledValues, mask: .causal)
+        return output(merge(heads, x.shape))
+    }
+
+    private func attend(
+        _ q: Tensor, _ k: Tensor, _ v: Tensor, options: AttentionOptions, dropout: (probability: Double, key: RandomKey)?
+    ) -> (Tensor, Tensor?) {
+        guard options.returnsWeights || options.headMask != nil else {
+            return (scaledDotProductAttention(q, k, v, mask: options.mask, dropout: dropout), nil)
+        }
+        let (result, weights) = attentionWithWeights(
+            q, k, v, mask: options.mask, headMask: options.headMask, dropout: dropout)
+        return (result, options.returnsWeights ? weights : nil)
+    }
+
+    /// `[batch, ..., width]` to `[batch, heads, ..., width / heads]`.
+    private func split(_ x: Tensor) -> Tensor {
+        x.reshaped(to: Array(x.shape.dropLast()) + [heads, x.size(-1) / heads]).movingAxis(x.rank - 1, to: 1)
+    }
+
+    /// `[batch, heads, ..., head width]` to `shape`.
+    private func merge(_ x: Tensor, _ shape: [Int]) -> Tensor {
+        x.movingAxis(1, to: x.rank - 2).reshaped(to: shape)
+    }
+}
+
+/// Attention with its probabilities, for callers that want to see or change them.
+///
+/// - Parameters:
+///   - query: `[..., queries, width]`, with any leading axes.
+///   - key: `[..., keys, width]`.
+///   - value: `[..., keys, value width]`.
+///   - mask: which keys each query sees; a query that sees none yields zeros, not NaN as in the peer.
+///   - headMask: multiplied onto the probabilities after dropout.
+///   - dropout: on the probabilities.
+/// - Returns: the result and the probabilities as they were applied.
+public func attentionWithWeights(
+    _ query: Tensor, _ key: Tensor, _ value: Tensor, mask: AttentionMask = .none, headMask: Tensor? = nil,
+    dropout: (probability: Double, key: RandomKey)? = nil
+) -> (output: Tensor, weights: Tensor) {
+    var scores = matmul(query, key.transposed()) / Double(query.size(-1)).squareRoot()
+    let (queries, keys) = (query.size(-2), key.size(-2))
+    var hidden: [Tensor] = []
+    if let keep = mask.keep { hidden.append(keep.cast(to: .float32).isEqual(to: Tensor(scalar: Float(0)))) }
+    if mask.isCausal {
+        let flags = (0..<queries).flatMap { i in (0..<keys).map { $0 > i + keys - queries } }
+        hidden.append(Tensor(flags, shape: [queries, keys]))
+    }
+    for flags in hidden { scores = scores.filled(where: flags, with: -.infinity) }
+    var weights = scores.softmax()
+    if !hidden.isEmpty {
+        // A row without a key came out as NaN: make it zero.
+        let bad = weights.detached.isEqual(to: weights.detached).cast(to: .float32).isEqual(to: Tensor(scalar: Float(0)))
+        weights = weights.filled(where: bad, with: 0)
+    }
+    if let dropout, dropout.probability > 0 { weights = weights.dropout(dropout.probability, key: dropout.key) }
+    if let headMask { weights = weights * headMask }
+    return (matmul(weights, value), weights)
+}
+
+/// The sum of attentions along each axis, each with its own layer, key `mha_attns.#` (the peer's `AxialAttentionBlock`).
+public final class AxialAttentionBlock: Module, Layer {
+    let mhaAttns: [MultiHeadAttention]
+
+    /// A block over `dimensions` latent axes.
+    public init(dimensions: Int, width: Int, heads: Int, random: RandomKey) {
+        mhaAttns = (0..<dimensions).map {
+            MultiHeadAttention(
+                queryWidth: width, heads: heads, pattern: .axial($0), bias: false, random: random.derived("axis", $0))
+        }
+    }
+
+    /// Applies the block to `[batch, channels, d1, ..., dn]`.
+    public func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor {
+        let last = x.movingAxis(1, to: x.rank - 1).contiguous()
+        let results = mhaAttns.map { $0(last, context).output }
+        return results.dropFirst().reduce(results[0], +).movingAxis(x.rank - 1, to: 1)
+    }
+}

@@ -1,0 +1,123 @@
+import Tensors
+
+/// Layer normalization over the last axis, keys `weight` and `bias`.
+///
+/// The peer's `Fp32LayerNorm` is the same here: statistics are always computed in the input's own full precision.
+public final class LayerNorm: Module, Layer {
+    /// `[width]`.
+    @Parameter public var weight: Tensor
+    /// `[width]`.
+    @Parameter public var bias: Tensor
+    /// Added to the variance.
+    public let epsilon: Double
+
+    /// A layer with weight 1 and bias 0.
+    public init(_ width: Int, epsilon: Double = 1e-5) {
+        weight = Tensor.ones([width])
+        bias = Tensor.zeros([width])
+        self.epsilon = epsilon
+    }
+
+    public func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor { self(x) }
+
+    /// Applies the layer.
+    public func callAsFunction(_ x: Tensor) -> Tensor { x.layerNorm(gain: weight, offset: bias, epsilon: epsilon) }
+}
+
+/// Group normalization of `[batch, channels, ...]`, keys `weight` and `bias`.
+public final class GroupNorm: Module, Layer {
+    /// `[channels]`.
+    @Parameter public var weight: Tensor
+    /// `[channels]`.
+    @Parameter public var bias: Tensor
+    private let groups: Int
+    private let epsilon: Double
+
+    /// A layer with weight 1 and bias 0.
+    public init(groups: Int, channels: Int, epsilon: Double = 1e-5) {
+        weight = Tensor.ones([channels])
+        bias = Tensor.zeros([channels])
+        self.groups = groups
+        self.epsilon = epsilon
+    }
+
+    public func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor {
+        x.groupNorm(groups: groups, gain: weight, offset: bias, epsilon: epsilon)
+    }
+}
+
+/// Batch normalization of `[batch, channels, ...]`, keys `weight`, `bias`, `running_mean`, `running_var`,
+/// `num_batches_tracked`.
+///
+/// In training the batch's own statistics are used and the running ones move towards them (the variance unbiased, as in
+/// PyTorch); at inference the running ones are used.
+public final class BatchNorm: Module, Layer {
+    /// `[channels]`.
+    @Parameter public var weight: Tensor
+    /// `[channels]`.
+    @Parameter public var bias: Tensor
+    @Buffer var runningMean: Tensor
+    @Buffer var runningVar: Tensor
+    @Buffer var numBatchesTracked: Tensor
+    private let epsilon: Double
+    private let momentum: Double
+
+    /// A layer with weight 1, bias 0, mean 0 and variance 1.
+    public init(_ channels: Int, epsilon: Double = 1e-5, momentum: Double = 0.1) {
+        weight = Tensor.ones([channels])
+        bias = Tensor.zeros([channels])
+        runningMean = Tensor.zeros([channels])
+        runningVar = Tensor.ones([channels])
+        numBatchesTracked = Tensor(scalar: Int64(0))
+        self.epsilon = epsilon
+        self.momentum = momentum
+    }
+
+    public func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor {
+        guard context.isTraining else {
+            return x.batchNorm(
+                mean: runningMean, variance: runningVar, gain: weight, offset: bias, epsilon: epsilon)
+        }
+        let result = x.batchNorm(gain: weight, offset: bias, epsilon: epsilon)
+        let perChannel = Double(x.count / max(x.shape[1], 1))
+        runningMean.blend(result.mean, weight: momentum)
+        runningVar.blend(result.variance * (perChannel / max(perChannel - 1, 1)), weight: momentum)
+        numBatchesTracked = Tensor(scalar: numBatchesTracked.item(Int64.self) + 1)
+        return result.output
+    }
+}
+
+/// Scales each vector by the inverse of its root mean square, key `scale` (Zhang & Sennrich 2019, arXiv:1910.07467).
+public final class RMSNorm: Module, Layer {
+    /// `[width]`.
+    @Parameter public var scale: Tensor
+    private let epsilon: Double
+
+    /// A layer with scale 1.
+    public init(_ width: Int, epsilon: Double = 1e-6) {
+        scale = Tensor.ones([width])
+        self.epsilon = epsilon
+    }
+
+    public func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor {
+        x * (x.squared().mean(axes: [-1], keepsAxes: true) + epsilon).reciprocalSquareRoot() * scale
+    }
+}
+
+/// Scales each vector to the length √width; nothing is learned.
+public final class SimpleRMSNorm: Module, Layer {
+    private let width: Int
+    private let epsilon: Double
+
+    /// A layer for vectors of `width`.
+    public init(_ width: Int, epsilon: Double = 1e-12) {
+        self.width = width
+        self.epsilon = epsilon
+    }
+
+    public func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor {
+        let length = x.squared().sum(axes: [-1], keepsAxes: true).squareRoot()
+        let least = Tensor(repeating: epsilon, shape: [], dtype: x.dtype)
+        return x / Tensor.maximum(length, least) * Double(width).squareRoot()
+    }
+}

@@ -1,0 +1,77 @@
+import Tensors
+
+/// Something that gives positions of a sequence their vectors.
+public protocol PositionEmbedding: Module {
+    /// The vectors of positions.
+    ///
+    /// - Parameter positions: each in `0..<count`.
+    /// - Returns: `[positions, width]`.
+    func callAsFunction(_ positions: [Int]) -> Tensor
+    /// How many positions there are.
+    var count: Int { get }
+}
+
+extension Embedding: PositionEmbedding {
+    public var count: Int { weight.shape[0] }
+
+    public func callAsFunction(_ positions: [Int]) -> Tensor { self(Tensor(positions.map(Int64.init))) }
+}
+
+/// Position vectors of an n-dimensional grid, the concatenation of one vector per axis, keys `embedding.d_#` (the peer's
+/// `BroadcastedPositionEmbedding`).
+public final class BroadcastedPositionEmbedding: Module, PositionEmbedding {
+    /// The table of each axis, `[size, width / axes]`.
+    let tables: [Parameter]
+    private let shape: [Int]
+
+    /// An embedding with values drawn from a normal distribution of deviation 0.01.
+    ///
+    /// - Precondition: the number of axes divides `width`.
+    public init(shape: [Int], width: Int, random: RandomKey) {
+        precondition(
+            !shape.isEmpty && width % shape.count == 0,
+            "BroadcastedPositionEmbedding: width \(width) does not divide over \(shape.count) axes")
+        self.shape = shape
+        tables = shape.enumerated().map { axis, size in
+            Parameter(
+                wrappedValue: Initialization.normal(
+                    [size, width / shape.count], deviation: 0.01, key: random.derived("d", axis)))
+        }
+    }
+
+    public override var explicitParts: [(key: String, part: Any)]? {
+        tables.enumerated().map { ("embedding.d_\($0.offset)", $0.element) }
+    }
+
+    /// The number of places on the grid.
+    public var count: Int { shape.reduce(1, *) }
+
+    public func callAsFunction(_ positions: [Int]) -> Tensor {
+        var step = count
+        let parts = shape.indices.map { axis in
+            step /= shape[axis]
+            let index = positions.map { Int64($0 / step % shape[axis]) }
+            return tables[axis].wrappedValue.rows(Tensor(index))
+        }
+        return concatenated(parts, axis: 1)
+    }
+}
+
+/// Puts a learned start vector before a sequence and drops the last, key `sos` (the peer's `RightShift`, whose start
+/// vector never received a gradient; this one does).
+public final class RightShift: Module {
+    /// `[width]`.
+    @Parameter public var sos: Tensor
+
+    /// A start vector drawn from a normal distribution of deviation 0.02.
+    public init(_ width: Int, random: RandomKey) {
+        sos = Initialization.normal([width], deviation: 0.02, key: random.derived("sos"))
+    }
+
+    /// `[batch, length, width]` shifted right by one.
+    public func callAsFunction(_ x: Tensor) -> Tensor {
+        let start = sos.broadcast(to: [x.shape[0], 1, x.shape[2]])
+        guard x.shape[1] > 1 else { return start.contiguous() }
+        return concatenated([start.contiguous(), x.sliced(1, 0..<(x.shape[1] - 1))], axis: 1)
+    }
+}

@@ -1,0 +1,233 @@
+import Tensors
+
+/// A part of a model: something with parameters, buffers and smaller parts, each under its state-dict key.
+///
+/// Parts are found by their declarations: a property's key is its name in snake case (properties are named so that this
+/// is the peer's key; ``Part`` gives another), an array's elements are keyed by index. The walk is made once and kept, so
+/// the set of parts must not change after the initializer returns.
+///
+/// Modules are plain reference types, confined to the task that uses them.
+open class Module {
+    private var cachedState: ModuleState?
+
+    /// Creates a module without parts.
+    public init() {}
+
+    /// The parts of a module whose keys are not property names, such as ``Sequential``; `nil` to look at the properties.
+    open var explicitParts: [(key: String, part: Any)]? { nil }
+
+    /// Called after parameters or buffers were set from outside, so that what was derived from them can be dropped.
+    open func stateDidChange() {}
+
+    /// Every parameter and buffer below this module, in declaration order.
+    final var state: ModuleState {
+        if let cachedState { return cachedState }
+        var state = ModuleState()
+        collect(into: &state, prefix: "")
+        cachedState = state
+        return state
+    }
+
+    private func collect(into state: inout ModuleState, prefix: String) {
+        state.modules.append((String(prefix.dropLast()), self))
+        if let explicitParts {
+            for (key, part) in explicitParts { Self.add(part, key: key, to: &state, prefix: prefix) }
+            return
+        }
+        var mirrors: [Mirror] = []
+        var mirror: Mirror? = Mirror(reflecting: self)
+        while let current = mirror, current.subjectType != Module.self {
+            mirrors.append(current)
+            mirror = current.superclassMirror
+        }
+        for child in mirrors.reversed().flatMap(\.children) {
+            guard let label = child.label else { continue }
+            let name = label.hasPrefix("_") ? String(label.dropFirst()) : label
+            Self.add(child.value, key: snakeCase(name), to: &state, prefix: prefix)
+        }
+    }
+
+    private static func add(_ value: Any, key: String, to state: inout ModuleState, prefix: String) {
+        switch value {
+        case let parameter as Parameter: state.parameters.append((prefix + (parameter.key ?? key), parameter))
+        case let buffer as Buffer: state.buffers.append((prefix + (buffer.key ?? key), buffer))
+        case let module as Module: module.collect(into: &state, prefix: prefix + key + ".")
+        case let named as any NamedPart: add(named.anyValue, key: named.key, to: &state, prefix: prefix)
+        case let list as [Module]:
+            for (index, module) in list.enumerated() { module.collect(into: &state, prefix: "\(prefix)\(key).\(index).") }
+        case let table as [(key: String, part: Any)]:
+            for (inner, part) in table { add(part, key: "\(key).\(inner)", to: &state, prefix: prefix) }
+        default:
+            // An optional part that is absent reflects as an empty mirror; one that is present has a single child.
+            let mirror = Mirror(reflecting: value)
+            if mirror.displayStyle == .optional, let some = mirror.children.first {
+                add(some.value, key: key, to: &state, prefix: prefix)
+            }
+        }
+    }
+}
+
+/// What a walk over a module finds.
+struct ModuleState {
+    var parameters: [(key: String, parameter: Parameter)] = []
+    var buffers: [(key: String, buffer: Buffer)] = []
+    var modules: [(key: String, module: Module)] = []
+}
+
+/// `headCount` becomes `head_count`.
+func snakeCase(_ name: String) -> String {
+    var result = ""
+    for character in name {
+        if character.isUppercase {
+            if !result.isEmpty { result.append("_") }
+            result.append(Character(character.lowercased()))
+        } else {
+            result.append(character)
+        }
+    }
+    return result
+}
+
+// MARK: - Parts
+
+/// A learnable tensor of a module.
+///
+/// Reading the property gives the value as a leaf of the tape (unless the parameter is frozen), so whatever is computed
+/// from it can be differentiated with respect to it.
+@propertyWrapper
+public final class Parameter {
+    /// The state-dict key, where it differs from the property's name in snake case.
+    public let key: String?
+    /// Whether gradients flow to it and optimizers move it.
+    public var isTrainable = true {
+        didSet { current = isTrainable ? current.detached.tracked() : current.detached }
+    }
+    private var current: Tensor
+
+    /// A parameter with its first value.
+    public init(wrappedValue: Tensor, key: String? = nil) {
+        self.key = key
+        current = wrappedValue.detached.tracked()
+    }
+
+    /// The value, on the tape while trainable.
+    public var wrappedValue: Tensor {
+        get { current }
+        set { current = isTrainable ? newValue.detached.tracked() : newValue.detached }
+    }
+
+    /// The parameter itself.
+    public var projectedValue: Parameter { self }
+
+    /// Changes the value in place: nothing else may hold its memory meanwhile, or it is copied.
+    public func update(_ body: (inout Tensor) -> Void) {
+        var value = current.detached
+        current = Tensor.zeros([0])
+        body(&value)
+        wrappedValue = value
+    }
+}
+
+/// A tensor of a module that is saved but not learned by gradients: running statistics, a codebook.
+@propertyWrapper
+public final class Buffer {
+    /// The state-dict key, where it differs from the property's name in snake case.
+    public let key: String?
+    /// The value, never on the tape.
+    public var wrappedValue: Tensor {
+        didSet { wrappedValue = wrappedValue.detached }
+    }
+
+    /// A buffer with its first value.
+    public init(wrappedValue: Tensor, key: String? = nil) {
+        self.key = key
+        self.wrappedValue = wrappedValue.detached
+    }
+
+    /// The buffer itself.
+    public var projectedValue: Buffer { self }
+}
+
+/// Gives a part of a module a key that its property's name does not spell.
+@propertyWrapper
+public struct Part<Value> {
+    /// The part.
+    public let wrappedValue: Value
+    /// The key.
+    public let key: String
+
+    /// A part under a key.
+    public init(wrappedValue: Value, _ key: String) {
+        self.wrappedValue = wrappedValue
+        self.key = key
+    }
+}
+
+private protocol NamedPart {
+    var key: String { get }
+    var anyValue: Any { get }
+}
+
+extension Part: NamedPart {
+    fileprivate var anyValue: Any { wrappedValue }
+}
+
+// MARK: - State
+
+extension Module {
+    /// Every parameter with its state-dict key, in declaration order.
+    public final var parameters: [(key: String, parameter: Parameter)] { state.parameters }
+    /// Every buffer with its state-dict key, in declaration order.
+    public final var buffers: [(key: String, buffer: Buffer)] { state.buffers }
+    /// This module (key "") and every module below it, with their keys.
+    public final var modules: [(key: String, module: Module)] { state.modules }
+
+    /// The values of all parameters and buffers by key.
+    public final var stateDictionary: [String: Tensor] {
+        var result: [String: Tensor] = [:]
+        for (key, parameter) in parameters { result[key] = parameter.wrappedValue.detached }
+        for (key, buffer) in buffers { result[key] = buffer.wrappedValue }
+        return result
+    }
+
+    /// The number of learnable numbers.
+    public final var parameterCount: Int { parameters.reduce(0) { $0 + $1.parameter.wrappedValue.count } }
+
+    /// Sets parameters and buffers by key; keys that are not this module's are left alone.
+    ///
+    /// Values are cast to the element type the module declares.
+    /// - Throws: ``TensorError`` with code `.shapeMismatch` when a value has another shape; nothing is changed then.
+    public final func assign(_ values: [String: Tensor]) throws {
+        for (key, expected) in stateDictionary {
+            if let value = values[key], value.shape != expected.shape {
+                throw TensorError(
+                    .shapeMismatch, "'\(key)' has shape \(value.shape) where the model has \(expected.shape).")
+            }
+        }
+        for (key, parameter) in parameters {
+            if let value = values[key] { parameter.wrappedValue = value.cast(to: parameter.wrappedValue.dtype) }
+        }
+        for (key, buffer) in buffers {
+            if let value = values[key] { buffer.wrappedValue = value.cast(to: buffer.wrappedValue.dtype) }
+        }
+        for (_, module) in modules { module.stateDidChange() }
+    }
+
+    /// Sets whether every parameter below is trainable.
+    public final func setTrainable(_ isTrainable: Bool) {
+        for (_, parameter) in parameters { parameter.isTrainable = isTrainable }
+    }
+}
+
+extension Module {
+    /// Converts every floating-point parameter and buffer to another element type.
+    public final func convert(to dtype: DType) {
+        for (_, parameter) in parameters where parameter.wrappedValue.dtype.isFloatingPoint {
+            parameter.wrappedValue = parameter.wrappedValue.detached.cast(to: dtype)
+        }
+        for (_, buffer) in buffers where buffer.wrappedValue.dtype.isFloatingPoint {
+            buffer.wrappedValue = buffer.wrappedValue.cast(to: dtype)
+        }
+        for (_, module) in modules { module.stateDidChange() }
+    }
+}
