@@ -75,6 +75,26 @@ def perturb(module, scale=0.05):
     return module
 
 
+@torch.no_grad()
+def spread_codes(target, inputs, mode="eval"):
+    """Places the codes of a VQVAE among what its encoder makes of `inputs["x"]`, so that many of them are chosen.
+
+    Draws again until the two nearest codes of every vector are clearly apart: no choice may hang on rounding.
+    """
+    book = target.codebook
+    encoded = copy.deepcopy(target.encoder).train(mode == "train")(inputs["x"]).movedim(1, -1).flatten(0, -2)
+    spread = encoded.std(0, unbiased=False) + 1e-2
+    for _ in range(1000):
+        rows = encoded[torch.randint(0, len(encoded), (book.num_embeddings,))]
+        codes = rows + 0.5 * spread * torch.randn_like(rows)
+        nearest = torch.cdist(encoded, codes, compute_mode="donot_use_mm_for_euclid_dist").topk(2, largest=False).values
+        if (nearest[:, 1] - nearest[:, 0]).min() > 1e-3 * nearest.mean():
+            book.embedding.copy_(codes)
+            book.code_avg.copy_(codes * book.code_usage[:, None])
+            return
+    raise ValueError("no codebook found whose choices are clear")
+
+
 def flatten(value, prefix=""):
     """Output fields by dotted name; a bare tensor is `output`."""
     if value is None:
@@ -222,13 +242,18 @@ def wide_codebook():
 
 
 def case(label, name, config=None, inputs=None, *, target=None, method="forward", args=None, mode="eval", vjp=True,
-         seed=0, scale=0.05, note=None):
-    """Writes Fixtures/forward/LABEL. `inputs` is a function, called after the seed is set."""
+         seed=0, scale=0.05, note=None, prepare=None):
+    """Writes Fixtures/forward/LABEL. `inputs` is a function, called after the seed is set.
+
+    `prepare(target, inputs, mode)` may fit the weights to the inputs before anything is run.
+    """
     torch.manual_seed(seed + 1)
     config = config or {}
     if target is None:
         target = perturb(build({"class": name, **config}), scale)
     tensors = inputs()
+    if prepare:
+        prepare(target, tensors, mode)
     args = args or {}
     folder = os.path.join(ROOT, "forward", label)
     shutil.rmtree(folder, ignore_errors=True)

@@ -142,7 +142,11 @@ def greedy():
     config = composition(text, vocabulary, latent, 48, 4, 2, codec, width)
     torch.manual_seed(11)
     target = perturb(build({"class": "MultimodalGPT", **config}), 0.1).eval()
-    with torch.no_grad():  # scores far apart, so that greedy ids do not hang on rounding
+    with torch.no_grad():  # codes and positions that matter, scores far apart: varied ids that do not hang on rounding
+        target.out_tokenizer.codebook.embedding.mul_(3)
+        for name, parameter in target.mm_decoder.named_parameters():
+            if name.startswith(("out_pos_emb", "decoder")) and parameter.dim() > 1:
+                parameter.mul_(2)
         target.to_logit.weight.mul_(4)
     ids = torch.randint(0, vocabulary + text, (2, text))
     samples = []
