@@ -29,6 +29,8 @@ VERSIONS = {
     "torch": torch.__version__,
     "torchmultimodal": importlib.metadata.version("torchmultimodal-nightly"),
 }
+# One entry: the format's writer puts several in an order of its own at every run, and files should not change for that.
+METADATA = {"made_with": ", ".join(f"{name} {version}" for name, version in VERSIONS.items())}
 CLASSES = {}
 
 
@@ -37,7 +39,7 @@ def classes(**entries):
 
 
 def build(spec):
-    """Turns a description into a module, a class (for a name such as "nn.GELU") or a plain value; lists become tuples."""
+    """Turns a description into a module, a class (for a name such as "nn.GELU") or a value; lists become tuples."""
     if isinstance(spec, dict):
         kwargs = {key: build(value) for key, value in spec.items() if key != "class"}
         return named(spec["class"])(**kwargs) if "class" in spec else kwargs
@@ -121,7 +123,7 @@ def copied(tensors):
 
 def save(path, tensors):
     # Scalars keep their shape; bool, i64 and f32 are all safetensors types.
-    save_file(copied(tensors), path, metadata=VERSIONS)
+    save_file(copied(tensors), path, metadata=METADATA)
     size = os.path.getsize(path)
     if size > LIMIT:
         raise ValueError(f"{path} has {size} bytes, more than {LIMIT}")

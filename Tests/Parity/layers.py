@@ -104,8 +104,8 @@ def attentions():
     case(f"{name}-masks", name, inputs=lambda: dict(
         q=q(), k=q(), v=q(), attention_mask=lower(5), head_mask=torch.rand(2, 3, 5, 5)), target=function)
     case(f"{name}-cross", name, inputs=lambda: dict(q=q(), k=randn(2, 3, 7, 4), v=randn(2, 3, 7, 6)), target=function)
-    case(f"{name}-5d", name, inputs=lambda: dict(q=randn(2, 2, 3, 4, 5), k=randn(2, 2, 3, 6, 5), v=randn(2, 2, 3, 6, 5)),
-         target=function)
+    case(f"{name}-5d", name, target=function,
+         inputs=lambda: dict(q=randn(2, 2, 3, 4, 5), k=randn(2, 2, 3, 6, 5), v=randn(2, 2, 3, 6, 5)))
     case("MultiHeadSelfAttention-plain", "MultiHeadSelfAttention", dict(embed_dim=8, num_heads=2),
          lambda: dict(query=randn(2, 5, 8)))
     case("MultiHeadSelfAttention-causal", "MultiHeadSelfAttention", dict(embed_dim=8, num_heads=2),
@@ -199,7 +199,8 @@ def decoder_parts():
     case(f"{name}-in", name, config, lambda: dict(in_modality=randn(2, 4, 12), attn_mask=lower(4)),
          args=dict(right_shift=True))
     case(f"{name}-out-positions", name, config,
-         lambda: dict(out_modality=randn(2, 3, 12), out_pos_ids=torch.tensor([[3, 4, 5], [7, 0, 1]]), attn_mask=lower(3)))
+         lambda: dict(out_modality=randn(2, 3, 12), out_pos_ids=torch.tensor([[3, 4, 5], [7, 0, 1]]),
+                      attn_mask=lower(3)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Basic operations of PyTorch in f32, forward and gradient: Fixtures/ops/{ops.safetensors,index.json}. Run: python ops.py
+"""Basic operations of PyTorch in f32, forward and gradient, into Fixtures/ops. Run: python ops.py
 
 Entry `L` of the index: `op`, `args`, the names of `inputs`, `outputs` and `grads`; tensors are `L/in/NAME`,
 `L/out/NAME`, `L/cotangent/NAME`, `L/grad/NAME` and, for buffers that the call changes, `L/after/NAME`.
@@ -6,7 +6,7 @@ Entry `L` of the index: `op`, `args`, the names of `inputs`, `outputs` and `grad
 import os
 
 import torch
-from fixture import ROOT, VERSIONS, copied, save_json
+from fixture import METADATA, ROOT, copied, save_json
 from safetensors.torch import save_file
 from torch import randn
 from torch.nn import functional as F
@@ -145,8 +145,8 @@ def losses():
 
 def products():
     for label, a, b in [("2d", (3, 5), (5, 4)), ("batch", (2, 3, 5), (2, 5, 4)), ("broadcast", (2, 1, 3, 5), (4, 5, 2)),
-                        ("heads", (2, 3, 4, 5), (2, 3, 5, 4)), ("shared", (2, 3, 5), (5, 4)), ("tall", (65, 33), (33, 17)),
-                        ("deep", (3, 300), (300, 5))]:
+                        ("heads", (2, 3, 4, 5), (2, 3, 5, 4)), ("shared", (2, 3, 5), (5, 4)),
+                        ("tall", (65, 33), (33, 17)), ("deep", (3, 300), (300, 5))]:
         add(f"matmul-{label}", "matmul", torch.matmul, dict(a=randn(a), b=randn(b)))
     add("matmul-transposed", "matmul_transposed", lambda a, b: a @ b.transpose(-1, -2),
         dict(a=randn(2, 3, 4, 5), b=randn(2, 3, 6, 5)), note="b is transposed over its last two axes")
@@ -250,6 +250,6 @@ if __name__ == "__main__":
     folder = os.path.join(ROOT, "ops")
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, "ops.safetensors")
-    save_file(TENSORS, path, metadata=VERSIONS)
+    save_file(TENSORS, path, metadata=METADATA)
     save_json(os.path.join(folder, "index.json"), INDEX)
     print(len(INDEX), "entries", os.path.getsize(path), "bytes")

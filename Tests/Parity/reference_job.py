@@ -14,7 +14,7 @@ import time
 
 import torch
 import video_gpt
-from fixture import VERSIONS, build, copied, perturb, save_json
+from fixture import METADATA, VERSIONS, build, copied, perturb, save_json
 from safetensors.torch import save_file
 from torchmultimodal.utils.generate import GenerationUtil
 
@@ -98,9 +98,9 @@ def main():
         return
     os.makedirs(options.dir, exist_ok=True)
     scores = torch.cat([step.logits for step in out.model_outputs], 1)[:, :, config["num_in_tokens"]:]
-    save_file(copied(model.state_dict()), os.path.join(options.dir, "model.safetensors"), metadata=VERSIONS)
+    save_file(copied(model.state_dict()), os.path.join(options.dir, "model.safetensors"), metadata=METADATA)
     save_file(copied(dict(prompt_ids=ids, greedy_ids=out.tokens, logits=scores, frames=out.decoded)),
-              os.path.join(options.dir, "io.safetensors"), metadata=VERSIONS)
+              os.path.join(options.dir, "io.safetensors"), metadata=METADATA)
     save_json(os.path.join(options.dir, "config.json"), {"model": "MultimodalGPT", **config})
     best = scores.topk(2).values
     print("margin between the two best scores, at the closest step:", (best[..., 0] - best[..., 1]).min().item())

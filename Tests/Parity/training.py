@@ -103,7 +103,8 @@ def clips(count):
     for _ in range(count):
         waves = [torch.sin(a * width + b * height + c * time + d)
                  for a, b, c, d in (torch.rand(6, 4) * torch.tensor([1.5, 1.5, 1.5, 6.0])).tolist()]
-        out.append(dict(x=torch.stack([torch.stack(waves[:3]), torch.stack(waves[3:])]) + 0.1 * torch.randn(2, 3, 4, 8, 8)))
+        clip = torch.stack([torch.stack(waves[:3]), torch.stack(waves[3:])])
+        out.append(dict(x=clip + 0.1 * torch.randn(2, 3, 4, 8, 8)))
     return out
 
 

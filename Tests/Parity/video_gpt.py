@@ -6,7 +6,8 @@ from functools import partial
 import layers  # noqa: F401  (its classes)
 import torch
 import vqvae
-from fixture import ROOT, build, case, classes, copied, perturb, save, save_json
+from fixture import METADATA, ROOT, build, case, classes, copied, perturb, save, save_json
+from safetensors.torch import save_file
 from torch import nn
 from torchmultimodal.models.video_gpt import gpt, model
 from torchmultimodal.utils.attention import get_causal_attention_mask
@@ -165,8 +166,7 @@ def greedy():
     if margin < 1e-3:
         raise ValueError(f"two best scores only {margin} apart, choose another seed")
     save_path = os.path.join(folder, "model.safetensors")
-    from safetensors.torch import save_file
-    save_file(copied(target.state_dict()), save_path, metadata={"format": "pt"})
+    save_file(copied(target.state_dict()), save_path, metadata=METADATA)
     save(os.path.join(folder, "io.safetensors"), dict(
         prompt_ids=ids, greedy_ids=torch.cat([s.tokens for s in samples]), logits=scores,
         frames=torch.cat([s.decoded for s in samples])))

@@ -73,4 +73,5 @@ if __name__ == "__main__":
                 decoder_hidden_dim=4)
     every_method("video_vqvae_mugen", "video_vqvae_mugen", dict(tiny, in_channel_dim=1), (1, 1, 8, 64, 32), (2, 2, 1),
                  train_vjp=False, scale=0.2)  # batch statistics of four values: gradients there are mostly rounding
-    case("video_vqvae_mugen-rgb", "video_vqvae_mugen", tiny, lambda: dict(x=torch.randn(1, 3, 4, 32, 32)), prepare=spread_codes, scale=0.2)
+    case("video_vqvae_mugen-rgb", "video_vqvae_mugen", tiny, lambda: dict(x=torch.randn(1, 3, 4, 32, 32)),
+         prepare=spread_codes, scale=0.2)
