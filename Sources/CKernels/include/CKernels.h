@@ -33,6 +33,9 @@ void mm_parallel(long count, mm_task task, void *context);
 const char *mm_isa_name(void);
 // Caps the instruction set from now on; returns 0, or -1 when the processor lacks it. For tests and benchmarks.
 int mm_set_isa(const char *name);
+// The same for kernels called from this thread only (NULL: as everyone else). "wide16" runs the source of "avx512" on an
+// AVX2 processor. For tests that run beside others.
+int mm_set_isa_for_thread(const char *name);
 
 // ---- Products (gemm) -------------------------------------------------------------------------------------------------
 
@@ -114,7 +117,7 @@ void mm_attention_cached_f32(const mm_attention *shape, const float *q, const fl
 // ---- Random numbers (philox.c) ---------------------------------------------------------------------------------------
 
 // Philox4x32-10 (Salmon et al. 2011): value `index` of the stream is word index%4 of the block whose counter is
-// (index/4, stream) and whose key is seed. uniform is (word>>8 + 0.5) * 2^-24, inside (0, 1).
+// (index/4, stream) and whose key is seed. uniform is (word>>8 + 0.5) * 2^-24, rounded down to a float: inside (0, 1).
 void mm_philox_words(uint64_t seed, uint64_t stream, uint64_t first, long count, uint32_t *words);
 void mm_philox_uniform_f32(uint64_t seed, uint64_t stream, uint64_t first, long count, float *values);
 

@@ -1,0 +1,17 @@
+// The AVX-512 source on an AVX2 processor, each vector split in two: lets tests run it anywhere; never chosen by itself (see variants.h).
+//
+// Memory: as the included sources state.
+#include "variant_prelude.h"
+
+#if defined(__x86_64__)
+#define MM_VARIANT mm_variant_wide16
+#define MM_VARIANT_NAME "wide16"
+#define MM_LANES 16
+#define MM_ROWS 14
+#define MM_HAS_FMA 1
+// Every function over a split vector is inlined: no call has to agree on how such a vector is passed.
+#pragma clang diagnostic ignored "-Wpsabi"
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
+#include "variant_body.inl.h"
+#pragma clang attribute pop
+#endif

@@ -1,0 +1,31 @@
+// The body of every variant: includes the kernel sources and fills the table MM_VARIANT. See variants.h.
+//
+// Memory: the table is a constant. No include guard: this file belongs to exactly one .c file per variant, which has
+// included variant_prelude.h before it pushed its target attribute.
+#include "lanes.inl.h"
+#include "vector_math.inl.h"
+#include "gemm_micro.inl.h"
+#include "gemm_pack.inl.h"
+#include "gemm.inl.h"
+#include "conv_gather.inl.h"
+#include "conv.inl.h"
+#include "conv_weights.inl.h"
+#include "attention.inl.h"
+#include "attention_cached.inl.h"
+#include "pointwise.inl.h"
+
+const mm_variant MM_VARIANT = {
+    .name = MM_VARIANT_NAME,
+    .panel = MM_PANEL,
+    .gemm = gemm,
+    .gemm_batch = gemm_batch,
+    .pack = pack_weights,
+    .gemm_packed = gemm_packed,
+    .conv_forward = conv_forward,
+    .conv_backward_data = conv_backward_data,
+    .conv_backward_weights = conv_backward_weights,
+    .attention_forward = attention_forward,
+    .attention_backward = attention_backward,
+    .attention_cached = attention_cached,
+    .pointwise = pointwise_functions,
+};

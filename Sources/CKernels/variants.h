@@ -1,0 +1,53 @@
+// Instruction-set variants: how one source becomes several kernels.
+//
+//   * Hot code stands in *.inl.h files, written with vectors of MM_LANES floats and tiles of MM_ROWS x 2*MM_LANES. It is
+//     compiled once per instruction set: kernels_baseline.c, kernels_avx2.c, kernels_avx512.c (and kernels_wide16.c: the
+//     16-lane source on an AVX2 processor, for tests) define those macros, push the target attribute over everything that
+//     follows, and include variant_body.inl.h, which includes all *.inl.h files and fills one `mm_variant` table.
+//   * dispatch.c chooses a table (processor, MMGEN_ISA, mm_set_isa) and forwards the public functions to it.
+//   * To add a kernel family: declare its function pointers in a struct, give it a member here, write `family.inl.h` with
+//     static functions, include it from variant_body.inl.h and fill the member there. For the pointwise family this is
+//     prepared: declare the pointers in `mm_pointwise_table` (pointwise_table.h), write the functions in
+//     pointwise.inl.h, and end that file with `static const mm_pointwise_table pointwise_functions = { ... };`. The
+//     public function then calls `mm_current_variant()->pointwise.NAME(...)`.
+//   * In an *.inl.h file: no system headers (variant_body.inl.h includes them before the target attribute), every function
+//     static, functions that take or return vectors MM_INLINE (a 64-byte vector has no stable calling convention).
+//
+// Memory: tables are constants.
+#ifndef MM_VARIANTS_H
+#define MM_VARIANTS_H
+
+#include "CKernels.h"
+#include "pointwise_table.h"
+
+typedef struct {
+    const char *name;
+    long panel;  // columns in a panel of packed weights: 2 * lanes
+    void (*gemm)(long m, long n, long k, const float *a, long a_row, long a_col, const float *b, long b_row, long b_col,
+                 float *c, long c_row, int accumulate, const float *bias, int activation);
+    void (*gemm_batch)(long batch, long m, long n, long k, const float *a, long a_step, long a_row, long a_col,
+                       const float *b, long b_step, long b_row, long b_col, float *c, long c_step, long c_row);
+    void (*pack)(long n, long k, const float *weights, float *panels);
+    void (*gemm_packed)(long m, long n, long k, const float *a, long a_row, const float *panels, float *c, long c_row,
+                        const float *bias, int activation);
+    void (*conv_forward)(const mm_conv *, const float *x, const float *w, const float *bias, int activation, float *y);
+    void (*conv_backward_data)(const mm_conv *, const float *gy, const float *w, const float *bias, int activation,
+                               float *gx);
+    void (*conv_backward_weights)(const mm_conv *, const float *x, const float *gy, float *gw);
+    void (*attention_forward)(const mm_attention *, const float *q, const float *k, const float *v, float *o,
+                              float *statistics);
+    void (*attention_backward)(const mm_attention *, const float *q, const float *k, const float *v, const float *o,
+                               const float *statistics, const float *go, float *gq, float *gk, float *gv);
+    void (*attention_cached)(const mm_attention *, const float *q, const float *k, const float *v, float *o);
+    mm_pointwise_table pointwise;
+} mm_variant;
+
+extern const mm_variant mm_variant_baseline;
+#if defined(__x86_64__)
+extern const mm_variant mm_variant_avx2, mm_variant_avx512, mm_variant_wide16;
+#endif
+
+// What the calling thread uses now.
+const mm_variant *mm_current_variant(void);
+
+#endif
