@@ -1,20 +1,18 @@
 import Tensors
 
-/// Something that gives positions of a sequence their vectors.
+/// Something that gives the positions of a sequence their vectors.
 public protocol PositionEmbedding: Module {
     /// The vectors of positions.
     ///
-    /// - Parameter positions: each in `0..<count`.
-    /// - Returns: `[positions, width]`.
-    func callAsFunction(_ positions: [Int]) -> Tensor
+    /// - Parameter positions: `[batch or 1, length]`, `int64`, each in `0..<count`.
+    /// - Returns: `[batch or 1, length, width]`.
+    func callAsFunction(_ positions: Tensor) -> Tensor
     /// How many positions there are.
     var count: Int { get }
 }
 
 extension Embedding: PositionEmbedding {
     public var count: Int { weight.shape[0] }
-
-    public func callAsFunction(_ positions: [Int]) -> Tensor { self(Tensor(positions.map(Int64.init))) }
 }
 
 /// Position vectors of an n-dimensional grid, the concatenation of one vector per axis, keys `embedding.d_#` (the peer's
@@ -43,17 +41,23 @@ public final class BroadcastedPositionEmbedding: Module, PositionEmbedding {
         tables.enumerated().map { ("embedding.d_\($0.offset)", $0.element) }
     }
 
-    /// The number of places on the grid.
+    /// The number of places on the grid; position -1 is the last.
     public var count: Int { shape.reduce(1, *) }
 
-    public func callAsFunction(_ positions: [Int]) -> Tensor {
+    public func callAsFunction(_ positions: Tensor) -> Tensor {
+        let flat = positions.scalars(Int64.self).map { position in
+            precondition(
+                (-1..<Int64(count)).contains(position),
+                "BroadcastedPositionEmbedding: position \(position) is outside \(count) places")
+            return position < 0 ? position + Int64(count) : position
+        }
         var step = count
         let parts = shape.indices.map { axis in
             step /= shape[axis]
-            let index = positions.map { Int64($0 / step % shape[axis]) }
-            return tables[axis].wrappedValue.rows(Tensor(index))
+            let index = flat.map { $0 / Int64(step) % Int64(shape[axis]) }
+            return tables[axis].wrappedValue.rows(Tensor(index, shape: positions.shape))
         }
-        return concatenated(parts, axis: 1)
+        return concatenated(parts, axis: -1)
     }
 }
 

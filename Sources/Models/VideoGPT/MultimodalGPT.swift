@@ -1,0 +1,269 @@
+// A GPT over two modalities: the ids of the first (a prompt) are followed by those of the second (codebook ids), which it
+// learns to continue. After TorchMultimodal's models/video_gpt/gpt.py; the decoder is in TransformerDecoder.swift, the
+// published shapes in VideoGPT.swift.
+
+import NeuralNets
+import Tensors
+
+/// One of the two modalities.
+public enum Modality: String, Sendable, CaseIterable {
+    /// What the model is given.
+    case input = "in"
+    /// What it generates.
+    case output = "out"
+}
+
+/// A modality's ids and the vectors they stand for.
+public protocol TokenTable: Module {
+    /// The vectors of ids, `ids.shape + [width]`.
+    func lookup(_ ids: Tensor) -> Tensor
+    /// The number of ids.
+    var tokenCount: Int { get }
+}
+
+extension VQVAE: TokenTable {
+    // The codes are a fixed vocabulary to the GPT: nothing of the VQVAE changes while it trains.
+    public func lookup(_ ids: Tensor) -> Tensor { codebook.lookup(ids) }
+    public var tokenCount: Int { codebook.count }
+}
+
+/// The learned vectors of text ids, key `embedding.weight` (MUGEN's `TextTokenizer`, whose text side is
+/// `MUGENTextTokenizer`).
+public final class TextTokenTable: Module, TokenTable {
+    let embedding: Embedding
+
+    /// A table for `count` ids.
+    public init(_ count: Int, _ width: Int, random: RandomKey) {
+        embedding = Embedding(count, width, key: random.derived("embedding"))
+    }
+
+    public func lookup(_ ids: Tensor) -> Tensor { embedding(ids) }
+    public var tokenCount: Int { embedding.weight.shape[0] }
+}
+
+/// Adds positions to both modalities, joins them, shifts right and decodes, keys `in_pos_emb`, `out_pos_emb`, `decoder`,
+/// `right_shift`.
+public final class MultimodalTransformerDecoder: Module {
+    let inPosEmb: any PositionEmbedding
+    let outPosEmb: any PositionEmbedding
+    /// The layers.
+    public let decoder: TransformerDecoder
+    let rightShift: RightShift
+
+    /// Joins the parts.
+    public init(
+        inputPositions: any PositionEmbedding, outputPositions: any PositionEmbedding, decoder: TransformerDecoder,
+        rightShift: RightShift
+    ) {
+        inPosEmb = inputPositions
+        outPosEmb = outputPositions
+        self.decoder = decoder
+        self.rightShift = rightShift
+    }
+
+    /// Decodes whole sequences.
+    ///
+    /// - Parameters:
+    ///   - input: vectors of the first modality, `[batch, s, width]`, or `nil`.
+    ///   - output: vectors of the second, or `nil`; at least one is there.
+    ///   - inputPositions: `[batch or 1, s]`, `int64`; 0, 1, ... when `nil`.
+    ///   - outputPositions: likewise.
+    ///   - shiftsRight: whether the start vector is put first and the last token dropped.
+    public func callAsFunction(
+        input: Tensor?, output: Tensor?, inputPositions: Tensor? = nil, outputPositions: Tensor? = nil,
+        options: AttentionOptions = AttentionOptions(), shiftsRight: Bool, returnsHiddenStates: Bool = false,
+        _ context: ForwardContext
+    ) -> TransformerDecoderOutput {
+        var parts: [Tensor] = []
+        if let input { parts.append(placed(input, inputPositions, inPosEmb)) }
+        if let output { parts.append(placed(output, outputPositions, outPosEmb)) }
+        precondition(!parts.isEmpty, "MultimodalTransformerDecoder: neither modality was given")
+        var x = parts.count == 1 ? parts[0] : concatenated(parts, axis: 1)
+        if shiftsRight { x = rightShift(x) }
+        return decoder(x, options: options, returnsHiddenStates: returnsHiddenStates, context)
+    }
+
+    private func placed(_ x: Tensor, _ positions: Tensor?, _ embedding: any PositionEmbedding) -> Tensor {
+        let positions = positions ?? Tensor.range(x.shape[1]).reshaped(to: [1, -1])
+        precondition(
+            positions.shape.last == x.shape[1],
+            "MultimodalTransformerDecoder: \(x.shape[1]) tokens have \(positions.shape.last ?? 0) positions")
+        return x + embedding(positions)
+    }
+}
+
+/// What the GPT returns.
+public struct MultimodalGPTOutput {
+    /// What the decoder returned.
+    public var decoderOutput: TransformerDecoderOutput
+    /// Scores of every id of both modalities, `[batch, length, input ids + output ids]`.
+    public var logits: Tensor
+}
+
+/// The model, keys `in_tokenizer`, `out_tokenizer`, `mm_decoder`, `in_projection`, `out_projection`, `norm`, `to_logit`.
+///
+/// The columns of the scores are first the ids of the input modality, then those of the output modality.
+public final class MultimodalGPT: Module {
+    let inTokenizer: any TokenTable
+    let outTokenizer: VQVAE
+    let mmDecoder: MultimodalTransformerDecoder
+    let inProjection: Linear?
+    let outProjection: Linear?
+    let norm: LayerNorm
+    let toLogit: Linear
+    /// The grid of the output modality's ids.
+    public let latentShape: [Int]
+    private var outputHead: PackedWeights?
+
+    /// Joins the parts.
+    ///
+    /// - Parameters:
+    ///   - width: of the decoder.
+    ///   - latentShape: the grid of output ids.
+    ///   - inputTokens: the first modality.
+    ///   - outputTokens: the second.
+    ///   - decoder: positions and layers.
+    ///   - inputProjection: from the vectors of the first modality to the width, if they differ.
+    ///   - outputProjection: likewise of the second.
+    ///   - random: where the first values come from.
+    public init(
+        width: Int, latentShape: [Int], inputTokens: any TokenTable, outputTokens: VQVAE,
+        decoder: MultimodalTransformerDecoder, inputProjection: Linear?, outputProjection: Linear?, random: RandomKey
+    ) {
+        inTokenizer = inputTokens
+        outTokenizer = outputTokens
+        mmDecoder = decoder
+        inProjection = inputProjection
+        outProjection = outputProjection
+        norm = LayerNorm(width)
+        toLogit = Linear(width, inputTokens.tokenCount + outputTokens.tokenCount, bias: false, key: random)
+        self.latentShape = latentShape
+        super.init()
+        // Every id is equally likely at first.
+        toLogit.weight = Tensor.zeros(toLogit.weight.shape)
+        for (name, projection) in [("in", inputProjection), ("out", outputProjection)] {
+            guard let projection else { continue }
+            projection.weight = Initialization.normal(
+                projection.weight.shape, deviation: 0.02, key: random.derived("\(name)_projection"))
+        }
+        // The tokenizer is finished before the GPT starts to learn.
+        outTokenizer.setTrainable(false)
+        outTokenizer.codebook.isFrozen = true
+    }
+
+    /// The number of ids of the input modality.
+    public var inputTokenCount: Int { inTokenizer.tokenCount }
+    /// The number of ids of the output modality.
+    public var outputTokenCount: Int { outTokenizer.tokenCount }
+    /// The number of output ids of one sample.
+    public var outputLength: Int { latentShape.reduce(1, *) }
+    /// The longest input.
+    public var inputCapacity: Int { mmDecoder.inPosEmb.count }
+    /// The VQVAE whose ids are generated.
+    public var vqvae: VQVAE { outTokenizer }
+    /// The VQVAE of the input modality, where that is video too.
+    public var inputVQVAE: VQVAE? { inTokenizer as? VQVAE }
+    /// The shape of the decoder.
+    public var decoderConfiguration: TransformerDecoderConfiguration { mmDecoder.decoder.configuration }
+
+    public override func stateDidChange() { outputHead = nil }
+
+    /// The vectors of a modality's ids, projected to the width.
+    private func embedded(_ ids: Tensor, _ modality: Modality) -> Tensor {
+        switch modality {
+        case .input:
+            let vectors = inTokenizer.lookup(ids)
+            return inProjection.map { $0(vectors) } ?? vectors
+        case .output:
+            let vectors = outTokenizer.lookup(ids)
+            return outProjection.map { $0(vectors) } ?? vectors
+        }
+    }
+
+    /// Decodes whole sequences, for training and scoring.
+    ///
+    /// - Parameters:
+    ///   - input: ids of the first modality, `[batch, s]`, `int64`, or `nil`.
+    ///   - output: ids of the second, or `nil`.
+    ///   - inputPositions: `[batch or 1, s]`; 0, 1, ... when `nil`.
+    ///   - outputPositions: likewise.
+    ///   - options: the mask; use `.causal` to train.
+    ///   - logitsMask: `bool`, broadcastable to the scores; where false a score becomes the lowest number.
+    ///   - shiftsRight: whether the score at a slot is for the token of that slot (start vector first).
+    public func callAsFunction(
+        input: Tensor?, output: Tensor?, inputPositions: Tensor? = nil, outputPositions: Tensor? = nil,
+        options: AttentionOptions = AttentionOptions(mask: .causal), logitsMask: Tensor? = nil,
+        shiftsRight: Bool = true, returnsHiddenStates: Bool = false, _ context: ForwardContext
+    ) -> MultimodalGPTOutput {
+        let decoded = hiddenStates(
+            input: input, output: output, inputPositions: inputPositions, outputPositions: outputPositions,
+            options: options, shiftsRight: shiftsRight, returnsHiddenStates: returnsHiddenStates, context)
+        var logits = toLogit(norm(decoded.lastHiddenStates))
+        if let logitsMask {
+            let forbidden = logitsMask.cast(to: .float32).isEqual(to: Tensor(scalar: Float(0)))
+            logits = logits.filled(where: forbidden, with: -Double(Float.greatestFiniteMagnitude))
+        }
+        return MultimodalGPTOutput(decoderOutput: decoded, logits: logits)
+    }
+
+    /// The same without the scores (the peer's `fwd`).
+    public func hiddenStates(
+        input: Tensor?, output: Tensor?, inputPositions: Tensor? = nil, outputPositions: Tensor? = nil,
+        options: AttentionOptions = AttentionOptions(mask: .causal), shiftsRight: Bool = true,
+        returnsHiddenStates: Bool = false, _ context: ForwardContext
+    ) -> TransformerDecoderOutput {
+        mmDecoder(
+            input: input.map { embedded($0, .input) }, output: output.map { embedded($0, .output) },
+            inputPositions: inputPositions, outputPositions: outputPositions, options: options,
+            shiftsRight: shiftsRight, returnsHiddenStates: returnsHiddenStates, context)
+    }
+}
+
+// MARK: - Decoding with a cache
+
+extension MultimodalGPT {
+    /// Reserves caches for `batch` sequences of a whole input and output.
+    public func makeCache(batch: Int, inputLength: Int) -> DecoderCache {
+        DecoderCache(decoderConfiguration, batch: batch, capacity: inputLength + outputLength)
+    }
+
+    /// Reads the input and the start of the output.
+    ///
+    /// - Parameters:
+    ///   - input: `[batch, s]`, `int64`, `s` at most ``inputCapacity``.
+    ///   - output: the first ids of the output, `[batch, t]`, if it is to be continued.
+    ///   - cache: empty, with room for all of it.
+    /// - Returns: the scores of the next output id, `[batch, output ids]`.
+    public func prefill(input: Tensor, output: Tensor? = nil, cache: inout DecoderCache) -> Tensor {
+        let batch = input.shape[0]
+        let start = mmDecoder.rightShift.sos.broadcast(to: [batch, 1, decoderConfiguration.width]).contiguous()
+        let positions = Tensor.range(input.shape[1]).reshaped(to: [1, -1])
+        var parts = [start, embedded(input, .input) + mmDecoder.inPosEmb(positions)]
+        if let output, output.shape[1] > 0 {
+            let places = Tensor.range(output.shape[1]).reshaped(to: [1, -1])
+            parts.append(embedded(output, .output) + mmDecoder.outPosEmb(places))
+        }
+        let states = mmDecoder.decoder(concatenated(parts, axis: 1), cache: &cache)
+        return outputScores(states.selected(1, -1))
+    }
+
+    /// Reads one more output id per sequence.
+    ///
+    /// - Parameters:
+    ///   - output: `[batch]`, `int64`.
+    ///   - position: the ids' place in the output, from 0.
+    ///   - cache: everything before.
+    /// - Returns: the scores of the next output id, `[batch, output ids]`.
+    public func step(output: Tensor, position: Int, cache: inout DecoderCache) -> Tensor {
+        let place = Tensor([Int64(position)], shape: [1, 1])
+        let x = embedded(output.unsqueezed(1), .output) + mmDecoder.outPosEmb(place)
+        return outputScores(mmDecoder.decoder(x, cache: &cache).selected(1, 0))
+    }
+
+    /// Scores of the output modality only: the other columns are never drawn from here.
+    private func outputScores(_ state: Tensor) -> Tensor {
+        let weight = toLogit.weight.detached.sliced(0, inputTokenCount..<(inputTokenCount + outputTokenCount))
+        if outputHead == nil { outputHead = PackedWeights(weight) }
+        return norm(state.contiguous()).linear(weight, packed: outputHead)
+    }
+}

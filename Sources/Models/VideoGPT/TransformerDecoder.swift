@@ -1,0 +1,155 @@
+// The decoder of the multimodal GPT, after TorchMultimodal's models/video_gpt/gpt.py.
+
+import NeuralNets
+import Tensors
+
+/// The shape of a decoder.
+public struct TransformerDecoderConfiguration: Sendable, Equatable {
+    /// The width of the residual stream.
+    public var width = 768
+    /// The number of attention heads.
+    public var heads = 12
+    /// The number of layers.
+    public var layers = 12
+    /// On the results of attention and MLP, in training.
+    public var dropout = 0.1
+    /// On attention probabilities, in training.
+    public var attentionDropout = 0.1
+
+    /// Creates a configuration.
+    public init(
+        width: Int = 768, heads: Int = 12, layers: Int = 12, dropout: Double = 0.1, attentionDropout: Double = 0.1
+    ) {
+        self.width = width
+        self.heads = heads
+        self.layers = layers
+        self.dropout = dropout
+        self.attentionDropout = attentionDropout
+    }
+}
+
+/// Attention and MLP, each after a normalization and added to the stream, keys `attention`, `mlp`, `norm_attn`,
+/// `norm_mlp`.
+public final class TransformerDecoderLayer: Module {
+    let attention: MultiHeadAttention
+    let mlp: FeedForward
+    let normAttn: LayerNorm
+    let normMlp: LayerNorm
+    private let dropout: Dropout
+
+    /// A layer.
+    public init(_ configuration: TransformerDecoderConfiguration, random: RandomKey) {
+        let width = configuration.width
+        attention = MultiHeadAttention(
+            queryWidth: width, heads: configuration.heads, dropout: configuration.attentionDropout, bias: false,
+            random: random.derived("attention"))
+        mlp = FeedForward(width, random: random.derived("mlp"))
+        normAttn = LayerNorm(width)
+        normMlp = LayerNorm(width)
+        dropout = Dropout(configuration.dropout)
+    }
+
+    /// Applies the layer to `[batch, length, width]`; the probabilities come along if the options ask for them.
+    public func callAsFunction(
+        _ x: Tensor, options: AttentionOptions, _ context: ForwardContext
+    ) -> (output: Tensor, weights: Tensor?) {
+        let (attended, weights) = attention(normAttn(x), options: options, context)
+        let middle = x + dropout(attended, context)
+        return (middle + dropout(mlp(normMlp(middle)), context), weights)
+    }
+
+    /// Applies the layer to the newest positions, `[batch, new, width]`, with the older ones in the cache.
+    public func callAsFunction(_ x: Tensor, cache: inout KeyValueCache) -> Tensor {
+        let middle = x + attention(normAttn(x), cache: &cache)
+        return middle + mlp(normMlp(middle))
+    }
+}
+
+/// The layer's MLP: four times the width, the sigmoid approximation of GELU between; keys `model.0` and `model.2`.
+public final class FeedForward: Module {
+    private let rise: Linear
+    private let fall: Linear
+
+    init(_ width: Int, random: RandomKey) {
+        rise = Linear(width, 4 * width, key: random.derived("rise"))
+        fall = Linear(4 * width, width, key: random.derived("fall"))
+    }
+
+    public override var explicitParts: [(key: String, part: Any)]? { [("model.0", rise), ("model.2", fall)] }
+
+    func callAsFunction(_ x: Tensor) -> Tensor { fall(rise(x, activation: .quickGELU)) }
+}
+
+/// What a decoder returns.
+public struct TransformerDecoderOutput {
+    /// The last layer's result, `[batch, length, width]`.
+    public var lastHiddenStates: Tensor
+    /// The input and every layer's result, if asked for.
+    public var hiddenStates: [Tensor]?
+    /// Every layer's probabilities, `[batch, heads, length, length]`, if asked for.
+    public var attentionWeights: [Tensor]?
+}
+
+/// The caches of all layers of a decoder for a batch of sequences that grow together.
+public struct DecoderCache: Sendable {
+    /// One cache per layer.
+    public internal(set) var layers: [KeyValueCache]
+
+    /// Reserves memory for `capacity` positions.
+    public init(_ configuration: TransformerDecoderConfiguration, batch: Int, capacity: Int) {
+        layers = (0..<configuration.layers).map { _ in
+            KeyValueCache(
+                batch: batch, heads: configuration.heads, capacity: capacity,
+                headWidth: configuration.width / configuration.heads)
+        }
+    }
+
+    private init(layers: [KeyValueCache]) { self.layers = layers }
+
+    /// The number of positions filled.
+    public var length: Int { layers.first?.length ?? 0 }
+
+    /// The same positions for each of `rows` (indices into the batch), with room for `capacity`.
+    public func taking(rows: [Int], capacity: Int) -> DecoderCache {
+        DecoderCache(layers: layers.map { $0.taking(rows: rows, capacity: capacity) })
+    }
+}
+
+/// A stack of decoder layers, key `layers.#`. Unlike the peer's, each starts from values of its own.
+public final class TransformerDecoder: Module {
+    let layers: [TransformerDecoderLayer]
+    /// What it was built from.
+    public let configuration: TransformerDecoderConfiguration
+
+    /// Builds the decoder of a configuration.
+    public init(_ configuration: TransformerDecoderConfiguration, random: RandomKey) {
+        self.configuration = configuration
+        layers = (0..<configuration.layers).map {
+            TransformerDecoderLayer(configuration, random: random.derived("layer", $0))
+        }
+    }
+
+    /// Applies all layers to `[batch, length, width]`.
+    public func callAsFunction(
+        _ x: Tensor, options: AttentionOptions = AttentionOptions(), returnsHiddenStates: Bool = false,
+        _ context: ForwardContext
+    ) -> TransformerDecoderOutput {
+        var (state, states, weights) = (x, [x], [Tensor]())
+        for layer in layers {
+            let (output, layerWeights) = layer(state, options: options, context)
+            state = output
+            if returnsHiddenStates { states.append(output) }
+            if let layerWeights { weights.append(layerWeights) }
+        }
+        return TransformerDecoderOutput(
+            lastHiddenStates: state, hiddenStates: returnsHiddenStates ? states : nil,
+            attentionWeights: options.returnsWeights ? weights : nil)
+    }
+
+    /// Applies all layers to the newest positions.
+    public func callAsFunction(_ x: Tensor, cache: inout DecoderCache) -> Tensor {
+        var state = x
+        for (index, layer) in layers.enumerated() { state = layer(state, cache: &cache.layers[index]) }
+        return state
+    }
+}
