@@ -33,7 +33,7 @@ let package = Package(
         .target(name: "Tensors", dependencies: ["CKernels"]),
         .target(name: "NeuralNets", dependencies: ["Tensors"]),
         .target(name: "Checkpoints", dependencies: ["Tensors", "CZlib"]),
-        .target(name: "Tokenizers"),
+        .target(name: "Tokenizers", dependencies: ["CZlib"]),
         .target(name: "Media", dependencies: ["Tensors", "CFFmpeg"]),
         .target(name: "Datasets", dependencies: ["Tensors", "Media"]),
         .target(name: "Models", dependencies: ["NeuralNets", "Tokenizers", "Checkpoints"]),

@@ -1,0 +1,272 @@
+import Foundation
+
+/// Learns a character-level byte-pair encoding from captions.
+///
+/// The vocabulary is the special tokens, then every character seen in order of its scalar value, then the merges in the
+/// order learned. Each step joins the most frequent pair; of equally frequent pairs the one whose left symbol has the
+/// smaller UTF-8 bytes, then the smaller right one. The result depends on nothing but the captions as a multiset.
+///
+/// Source: Sennrich et al. 2016, arXiv:1508.07909.
+public struct BPETrainer: Sendable {
+    /// How many entries the vocabulary gets at most.
+    public var vocabularySize: Int
+    /// The first entries of the vocabulary, never a product of merging; must contain `[UNK]`.
+    public var specialTokens: [String]
+    /// A pair must occur this often to be joined, at least 1.
+    public var minimumFrequency: Int
+    /// Whether captions are lower-cased first, as MUGEN's prompts are.
+    public var lowercases: Bool
+
+    /// Creates a trainer.
+    public init(
+        vocabularySize: Int = 1024, specialTokens: [String] = CharBPETokenizer.standardSpecialTokens,
+        minimumFrequency: Int = 2, lowercases: Bool = true
+    ) {
+        self.vocabularySize = vocabularySize
+        self.specialTokens = specialTokens
+        self.minimumFrequency = minimumFrequency
+        self.lowercases = lowercases
+    }
+
+    /// What training has learned.
+    public struct Result: Sendable, Equatable {
+        /// The tokens; the index is the id.
+        public let tokens: [[UInt8]]
+        /// The pairs to join, in order.
+        public let merges: [[[UInt8]]]
+
+        /// Writes `encoder.json` and `merges.txt` into a folder, which is created where it is missing.
+        ///
+        /// - Throws: ``TokenizerError`` with code `.writeFailed`.
+        public func write(to folder: URL) throws {
+            do {
+                try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+            } catch {
+                throw TokenizerError(
+                    .writeFailed, "The folder \(folder.path) could not be created: \(error.localizedDescription)")
+            }
+            var encoder = Array("{".utf8)
+            for (id, token) in tokens.enumerated() {
+                encoder += (id == 0 ? "\n  " : ",\n  ").utf8
+                encoder += Self.quoted(token)
+                encoder += ": \(id)".utf8
+            }
+            encoder += "\n}\n".utf8
+            var lines = Array("#version: 1, char-bpe\n".utf8)
+            for pair in merges { lines += pair[0] + [32] + pair[1] + [10] }
+            try TokenizerFile.write(lines, to: folder.appendingPathComponent("merges.txt"))
+            try TokenizerFile.write(encoder, to: folder.appendingPathComponent("encoder.json"))
+        }
+
+        private static func quoted(_ token: [UInt8]) -> [UInt8] {
+            var result: [UInt8] = [UInt8(ascii: "\"")]
+            for byte in token {
+                switch byte {
+                case UInt8(ascii: "\""), UInt8(ascii: "\\"): result += [UInt8(ascii: "\\"), byte]
+                case 0..<32:
+                    let digits = String(byte, radix: 16)
+                    result += ("\\u" + String(repeating: "0", count: 4 - digits.count) + digits).utf8
+                default: result.append(byte)
+                }
+            }
+            return result + [UInt8(ascii: "\"")]
+        }
+    }
+
+    /// Learns from captions.
+    ///
+    /// - Throws: ``TokenizerError`` with code `.invalidArgument` if a setting is out of range or the special tokens and
+    ///   the characters alone exceed ``vocabularySize``.
+    public func train(_ captions: some Sequence<String>) throws -> Result {
+        try validate()
+        var counts: [ByteString: Int] = [:]
+        var alphabet: Set<Unicode.Scalar> = []
+        for caption in captions { count(caption, into: &counts, alphabet: &alphabet) }
+        let characters = alphabet.sorted().map { Array(String($0).utf8) }
+        var tokens = specialTokens.map { Array($0.utf8) }
+        let special = Set(tokens.map { ByteString($0) })
+        var known = special
+        for character in characters where known.insert(ByteString(character)).inserted { tokens.append(character) }
+        guard tokens.count <= vocabularySize else {
+            throw TokenizerError(
+                .invalidArgument,
+                "A vocabulary of \(vocabularySize) is too small: \(specialTokens.count) special tokens and "
+                    + "\(tokens.count - specialTokens.count) characters need \(tokens.count).")
+        }
+        var learner = PairLearner(words: counts, minimumFrequency: minimumFrequency, forbidden: special)
+        var merges: [[[UInt8]]] = []
+        while tokens.count < vocabularySize, let (left, right) = learner.joinBest() {
+            merges.append([left, right])
+            if known.insert(ByteString(left + right)).inserted { tokens.append(left + right) }
+        }
+        return Result(tokens: tokens, merges: merges)
+    }
+
+    private func validate() throws {
+        guard minimumFrequency >= 1 else {
+            throw TokenizerError(
+                .invalidArgument, "The minimum frequency must be at least 1, but is \(minimumFrequency).")
+        }
+        guard specialTokens.contains("[UNK]"), Set(specialTokens.map { ByteString($0) }).count == specialTokens.count,
+            !specialTokens.contains(where: { $0.isEmpty || $0.unicodeScalars.contains(where: PythonText.isSpace) })
+        else {
+            throw TokenizerError(
+                .invalidArgument,
+                "The special tokens must be different, free of white space and contain [UNK], but are "
+                    + "\(specialTokens.joined(separator: ", ")).")
+        }
+    }
+
+    /// Counts the words of a caption. A line feed after a word is a character of the vocabulary but joins nothing, since
+    /// the file of merges could not hold it.
+    private func count(
+        _ caption: String, into counts: inout [ByteString: Int], alphabet: inout Set<Unicode.Scalar>
+    ) {
+        let scalars = lowercases ? PythonText.lowercased(caption.unicodeScalars) : Array(caption.unicodeScalars)
+        var previousWasWord = false
+        for scalar in scalars {
+            let isSpace = PythonText.isSpace(scalar)
+            if !isSpace || (scalar == "\n" && previousWasWord) { alphabet.insert(scalar) }
+            previousWasWord = !isSpace
+        }
+        for word in scalars.split(whereSeparator: PythonText.isSpace) {
+            counts[ByteString(String(scalars: word)), default: 0] += 1
+        }
+    }
+}
+
+/// The words under training, with the frequency of every neighbouring pair kept up to date.
+private struct PairLearner {
+    private struct Pair: Hashable {
+        let left: Int
+        let right: Int
+    }
+
+    private struct Candidate {
+        let frequency: Int
+        let pair: Pair
+    }
+
+    private var symbols: [[UInt8]] = []
+    private var numberOfSymbol: [ByteString: Int] = [:]
+    private var words: [[Int]] = []
+    private var frequencies: [Int] = []
+    private var frequencyOfPair: [Pair: Int] = [:]
+    private var wordsOfPair: [Pair: Set<Int>] = [:]
+    private var heap: [Candidate] = []
+    private let minimumFrequency: Int
+    private let forbidden: Set<ByteString>
+
+    init(words counts: [ByteString: Int], minimumFrequency: Int, forbidden: Set<ByteString>) {
+        self.minimumFrequency = minimumFrequency
+        self.forbidden = forbidden
+        for (word, frequency) in counts {
+            words.append(word.text.unicodeScalars.map { intern(Array(String($0).utf8)) })
+            frequencies.append(frequency)
+            for (left, right) in zip(words[words.count - 1], words[words.count - 1].dropFirst()) {
+                change(Pair(left: left, right: right), by: frequency, word: words.count - 1)
+            }
+        }
+        for (pair, frequency) in frequencyOfPair { push(Candidate(frequency: frequency, pair: pair)) }
+    }
+
+    private mutating func intern(_ bytes: [UInt8]) -> Int {
+        let key = ByteString(bytes)
+        if let known = numberOfSymbol[key] { return known }
+        symbols.append(bytes)
+        numberOfSymbol[key] = symbols.count - 1
+        return symbols.count - 1
+    }
+
+    private mutating func change(_ pair: Pair, by amount: Int, word: Int) {
+        frequencyOfPair[pair, default: 0] += amount
+        if amount > 0 { wordsOfPair[pair, default: []].insert(word) }
+    }
+
+    /// Joins the best pair everywhere and returns its symbols; `nil` if no pair is frequent enough.
+    mutating func joinBest() -> ([UInt8], [UInt8])? {
+        while let candidate = pop() {
+            let pair = candidate.pair
+            let frequency = frequencyOfPair[pair] ?? 0
+            guard frequency >= minimumFrequency else { continue }
+            guard frequency == candidate.frequency else {
+                // Stale: back with today's number, unless a newer entry already has it or more.
+                if frequency < candidate.frequency { push(Candidate(frequency: frequency, pair: pair)) }
+                continue
+            }
+            let (left, right) = (symbols[pair.left], symbols[pair.right])
+            guard !forbidden.contains(ByteString(left + right)) else { continue }
+            join(pair, product: intern(left + right))
+            return (left, right)
+        }
+        return nil
+    }
+
+    private mutating func join(_ pair: Pair, product: Int) {
+        var touched: Set<Pair> = []
+        for index in wordsOfPair.removeValue(forKey: pair) ?? [] {
+            let old = words[index]
+            var new: [Int] = []
+            new.reserveCapacity(old.count)
+            var position = 0
+            while position < old.count {
+                if position + 1 < old.count, old[position] == pair.left, old[position + 1] == pair.right {
+                    new.append(product)
+                    position += 2
+                } else {
+                    new.append(old[position])
+                    position += 1
+                }
+            }
+            guard new.count < old.count else { continue }
+            words[index] = new
+            for (left, right) in zip(old, old.dropFirst()) {
+                change(Pair(left: left, right: right), by: -frequencies[index], word: index)
+            }
+            for (left, right) in zip(new, new.dropFirst()) {
+                change(Pair(left: left, right: right), by: frequencies[index], word: index)
+                touched.insert(Pair(left: left, right: right))
+            }
+        }
+        frequencyOfPair[pair] = nil
+        for pair in touched {
+            if let frequency = frequencyOfPair[pair], frequency >= minimumFrequency {
+                push(Candidate(frequency: frequency, pair: pair))
+            }
+        }
+    }
+
+    private func comesBefore(_ a: Candidate, _ b: Candidate) -> Bool {
+        if a.frequency != b.frequency { return a.frequency > b.frequency }
+        if a.pair.left != b.pair.left {
+            return symbols[a.pair.left].lexicographicallyPrecedes(symbols[b.pair.left])
+        }
+        return symbols[a.pair.right].lexicographicallyPrecedes(symbols[b.pair.right])
+    }
+
+    private mutating func push(_ candidate: Candidate) {
+        heap.append(candidate)
+        var child = heap.count - 1
+        while child > 0, comesBefore(heap[child], heap[(child - 1) / 2]) {
+            heap.swapAt(child, (child - 1) / 2)
+            child = (child - 1) / 2
+        }
+    }
+
+    private mutating func pop() -> Candidate? {
+        guard let top = heap.first else { return nil }
+        let last = heap.removeLast()
+        if heap.isEmpty { return top }
+        heap[0] = last
+        var parent = 0
+        while true {
+            var child = 2 * parent + 1
+            if child >= heap.count { break }
+            if child + 1 < heap.count, comesBefore(heap[child + 1], heap[child]) { child += 1 }
+            if !comesBefore(heap[child], heap[parent]) { break }
+            heap.swapAt(parent, child)
+            parent = child
+        }
+        return top
+    }
+}
