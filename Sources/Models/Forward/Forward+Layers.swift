@@ -44,7 +44,7 @@ extension ForwardDoor {
         },
         "GEGLU": { fields, _ in
             try fields.accept("dim")
-            let axis = try fields.integer("dim", in: -8...8, default: 1)
+            let axis = try fields.integer("dim", in: -8...8, default: -1)
             return ForwardTarget(inputs: ["x"]) { call in
                 let x = try call.real("x", .any)
                 let place = axis < 0 ? axis + x.rank : axis
