@@ -89,7 +89,9 @@ public enum ForwardDoor {
                 "'\(request.name)' has no method '\(request.method)'; it has: "
                     + target.methods.keys.sorted().joined(separator: ", ") + ".")
         }
-        let (inputs, cotangents) = try separated(request, method)
+        // Tokenizers are frozen inside a GPT; whoever asks for gradients here means all of them.
+        if request.wantsGradients { target.module?.setTrainable(true) }
+        let (inputs, cotangents) = separated(request)
         let isTraining = request.mode == .train
         let context =
             isTraining ? ForwardContext(training: RandomKey(seed: request.seed).derived("forward")) : .inference
@@ -117,6 +119,23 @@ public enum ForwardDoor {
         return result
     }
 
+    /// The module that a name and its keyword arguments describe, with its weights in place.
+    ///
+    /// - Parameters:
+    ///   - name: one of ``names``.
+    ///   - config: the factory's keyword arguments.
+    ///   - weights: the state dict; `nil` for first values from `seed`.
+    /// - Throws: like ``run(_:)``, and ``ModelError`` for a function, which has no module.
+    public static func module(
+        _ name: String, config: JSONObject, weights: [String: Tensor]? = nil, seed: UInt64 = 0
+    ) throws -> Module {
+        let request = Request(name: name, config: config, weights: weights, inputs: [:], seed: seed)
+        guard let module = try build(request).module else {
+            throw ModelError(.unknownModel, "'\(name)' is a function; only modules hold weights.")
+        }
+        return module
+    }
+
     /// The target with its weights in place.
     private static func build(_ request: Request) throws -> ForwardTarget {
         guard let builder = builders[request.name] else {
@@ -125,25 +144,26 @@ public enum ForwardDoor {
         }
         let fields = JSONFields(request.config, source: "the configuration of '\(request.name)'")
         let key = RandomKey(seed: request.seed).derived("initialization")
-        guard let weights = request.weights else {
-            let target = try builder(fields, key)
-            try round(target.module, request.precision)
-            target.module?.setTrainable(true)
-            return target
+        let target: ForwardTarget
+        if let weights = request.weights {
+            target = try Initialization.skipped { try builder(fields, key) }
+            let match = try StateDictMatcher().match(
+                entries(target.module), with: weights, source: request.weightsSource)
+            try target.module?.assign(match.tensors)
+        } else {
+            target = try builder(fields, key)
         }
-        let target = try Initialization.skipped { try builder(fields, key) }
-        let entries = target.module.map { module in
-            module.parameters.map { StateDictMatcher.Entry($0.key, shape: $0.parameter.wrappedValue.shape) }
-                + module.buffers.map {
-                    StateDictMatcher.Entry(
-                        $0.key, shape: $0.buffer.wrappedValue.shape, dtype: $0.buffer.wrappedValue.dtype)
-                }
-        }
-        let match = try StateDictMatcher().match(entries ?? [], with: weights, source: request.weightsSource)
-        try target.module?.assign(match.tensors)
         try round(target.module, request.precision)
-        target.module?.setTrainable(true)
         return target
+    }
+
+    /// What a state dict must hold for a module.
+    private static func entries(_ module: Module?) -> [StateDictMatcher.Entry] {
+        guard let module else { return [] }
+        return module.parameters.map { StateDictMatcher.Entry($0.key, shape: $0.parameter.wrappedValue.shape) }
+            + module.buffers.map {
+                StateDictMatcher.Entry($0.key, shape: $0.buffer.wrappedValue.shape, dtype: $0.buffer.wrappedValue.dtype)
+            }
     }
 
     private static func round(_ module: Module?, _ precision: Precision) throws {
@@ -155,9 +175,7 @@ public enum ForwardDoor {
     }
 
     /// The inputs as leaves of the tape, and the cotangents.
-    private static func separated(
-        _ request: Request, _ method: ForwardMethod
-    ) throws -> (inputs: [String: Tensor], cotangents: [String: Tensor]) {
+    private static func separated(_ request: Request) -> (inputs: [String: Tensor], cotangents: [String: Tensor]) {
         var (inputs, cotangents): ([String: Tensor], [String: Tensor]) = ([:], [:])
         for (name, tensor) in request.inputs {
             let value = tensor.dtype.isFloatingPoint ? tensor.detached.cast(to: .float32) : tensor
