@@ -15,8 +15,8 @@ struct MMGen: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            TextToVideo.self, TextToImage.self,
-            // Training verbs and `forward` stand here.
+            TextToVideo.self, TextToImage.self, Forward.self,
+            // Training verbs stand here.
         ])
 
     /// Runs the command line; every way out of the program but a signal leads through here.
