@@ -15,7 +15,7 @@ struct MMGen: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            TextToVideo.self, TextToImage.self,
+            TextToVideo.self, TextToImage.self, TrainVQVAE.self, TrainGPT.self,
             // Training verbs and `forward` stand here.
         ])
 
