@@ -130,10 +130,11 @@ public final class VideoReader {
     var frameBytes: Int { info.width * info.height * 3 }
 
     /// How long a frame of constant rate is shown, in seconds.
-    var nominalStep: Double { step }
+    public var nominalStep: Double { step }
 
-    /// Half the resolution of the file's times, so that a time rounded by the container is still met.
-    var timeTolerance: Double {
+    /// Half the resolution of the file's times: a frame that appears this little after a wanted time counts as shown,
+    /// because containers round.
+    public var timeTolerance: Double {
         let unit = Decoder.value(decoder.stream.pointee.time_base)
         // Where the unit is the frame itself, times are exact.
         return abs(unit - step) < 0.01 * step ? 1e-6 : min(0.5 * unit, step / 8) + 1e-6
