@@ -43,29 +43,15 @@ static void spread_tile(const conv_phase *p, const float *tile, long tile_row, l
     }
 }
 
-static void conv_task(void *context, long index) {
-    const conv_job *job = context;
-    const long row_tile = index % job->row_tiles;
-    const conv_phase *p = &job->phase[index / job->row_tiles % job->phases];
-    const long tile = index / job->row_tiles / job->phases % job->tiles;
-    const long sample = index / job->row_tiles / job->phases / job->tiles;
-    if (tile >= p->tiles) return;
-    const long position = tile * p->columns_per_task, columns = least(p->columns_per_task, p->positions - position);
-    const long first_row = row_tile * job->row_piece, rows = least(job->row_piece, job->rows - first_row);
+// A tile of columns, packing each block of k of its panels: every value serves all rows.
+static void many_channels(const conv_job *job, const conv_phase *p, const float *x, long first_row, long rows,
+                          long position, long columns, float *c, long c_row) {
     const long panels = divide_up(columns, MM_PANEL), taps = gather_taps(&p->from);
-    const float *x = job->x + sample * job->x_step;
-    float *y = job->y + sample * job->y_step + first_row * job->y_row;
-
-    // Whole channels per block of k where they fit, so that the segments of a tap are met in order.
     const long blocks = most(1, divide_up(p->k, depth_block));
     const long depth_most = divide_up(p->k, blocks) + 1;
     float *b = mm_scratch_take(sizeof(float) * (panels * depth_most * MM_PANEL + MM_PANEL));
     segment *segments = mm_scratch_take((sizeof(segment) * MM_PANEL * taps + sizeof(int32_t) * (taps + 1)) * panels + 64);
     int32_t *starts = (int32_t *)(segments + MM_PANEL * taps * panels);
-    const long tile_row = panels * MM_PANEL;
-    float *c = p->direct ? y + position : mm_scratch_take(sizeof(float) * rows * tile_row);
-    const long c_row = p->direct ? job->y_row : tile_row;
-
     for (long panel = 0; panel < panels; panel++) {
         traced_run run = {segments + panel * MM_PANEL * taps, starts + panel * (taps + 1)};
         trace_run(&p->from, position + panel * MM_PANEL, least(MM_PANEL, columns - panel * MM_PANEL), &run);
@@ -81,12 +67,67 @@ static void conv_task(void *context, long index) {
             multiply_block(least(conv_tile_rows, rows - r), columns, depth, p->a + (first_row + r) * p->k + k0, p->k, 0, b,
                            MM_PANEL, depth * MM_PANEL, c + r * c_row, c_row, block > 0, finish, first_row + r, 0);
     }
+    mm_scratch_give(segments);
+    mm_scratch_give(b);
+}
+
+// A tile of columns for a handful of rows: read in place wherever that is possible (conv_few.inl.h).
+static void few_channels(const conv_job *job, const conv_phase *p, const float *x, long first_row, long rows,
+                         long position, long columns, float *c, long c_row) {
+    const long taps = gather_taps(&p->from);
+    const int wide = panels_per_step(rows);
+    long *offsets = mm_scratch_take((sizeof(long) + sizeof(int32_t) * most_panels * MM_PANEL) * taps);
+    const few_taps t = {offsets, (int32_t *)(offsets + taps)};
+    long panel_step;
+    for (long done = 0; done < columns;) {
+        const float *a = p->a + first_row * p->k;
+        few_taps here = t;
+        int panels = columns - done >= wide * MM_PANEL ? wide : 1;
+        int found = columns - done >= MM_PANEL && find_taps(&p->from, position + done, panels, &here, &panel_step);
+        if (!found && panels > 1 && columns - done >= MM_PANEL) {
+            panels = 1;
+            found = find_taps(&p->from, position + done, 1, &here, &panel_step);
+        }
+        const long width = found ? panels * MM_PANEL : least(MM_PANEL, columns - done);
+        if (found) {
+            const few_kernel kernel = panels > 1 ? few_wide_kernels[rows] : few_kernels[rows];
+            kernel(p->k / taps, taps, a, p->k, x, p->from.channel_step, &here, panel_step, c + done, c_row);
+            if (job->has_finish)
+                for (long j = 0; j < width; j += MM_PANEL)
+                    finish_tile(rows, MM_PANEL, c + done + j, c_row, &job->finish, first_row, 0);
+        } else {
+            many_channels(job, p, x, first_row, rows, position + done, width, c + done, c_row);
+        }
+        done += width;
+    }
+    mm_scratch_give(offsets);
+}
+
+static void conv_task(void *context, long index) {
+    const conv_job *job = context;
+    const long row_tile = index % job->row_tiles;
+    const conv_phase *p = &job->phase[index / job->row_tiles % job->phases];
+    const long tile = index / job->row_tiles / job->phases % job->tiles;
+    const long sample = index / job->row_tiles / job->phases / job->tiles;
+    if (tile >= p->tiles) return;
+    const long position = tile * p->columns_per_task, columns = least(p->columns_per_task, p->positions - position);
+    const long first_row = row_tile * job->row_piece, rows = least(job->row_piece, job->rows - first_row);
+    const long panels = divide_up(columns, MM_PANEL);
+    const float *x = job->x + sample * job->x_step;
+    float *y = job->y + sample * job->y_step + first_row * job->y_row;
+
+    const long tile_row = panels * MM_PANEL;
+    float *c = p->direct ? y + position : mm_scratch_take(sizeof(float) * rows * tile_row);
+    const long c_row = p->direct ? job->y_row : tile_row;
+    if (rows <= few_most_rows && p->k > 0) {
+        few_channels(job, p, x, first_row, rows, position, columns, c, c_row);
+    } else {
+        many_channels(job, p, x, first_row, rows, position, columns, c, c_row);
+    }
     if (!p->direct) {
         spread_tile(p, c, tile_row, rows, position, columns, y, job->y_row);
         mm_scratch_give(c);
     }
-    mm_scratch_give(segments);
-    mm_scratch_give(b);
 }
 
 static void run_conv(conv_job *job) {
