@@ -9,26 +9,6 @@
 // gy, with a subset of the taps; residues without taps are zero (plus bias).
 enum { conv_tile_panels = 8, conv_tile_rows = 2 * tile_rows };
 
-typedef struct {
-    gather from;
-    const float *a;  // [rows, channels read * taps]
-    long rows, k, positions, columns_per_task, tiles;
-    // Where the columns go: position (d, h, w) of the phase is element origin + d*step[0] + h*step[1] + w*step[2].
-    int direct;  // columns are consecutive in the output
-    long origin, step[3];
-} conv_phase;
-
-typedef struct {
-    long samples, rows, row_tiles, row_piece;
-    long x_step, y_step, y_row;  // sample of the input, sample and channel of the output
-    const float *x;
-    float *y;
-    epilogue finish;
-    int has_finish;
-    long phases, tiles;  // tiles of the phase that has most
-    conv_phase *phase;
-} conv_job;
-
 static void spread_tile(const conv_phase *p, const float *tile, long tile_row, long rows, long position, long columns,
                         float *y, long y_row) {
     const gather_axis *height = &p->from.axis[1], *width = &p->from.axis[2];
@@ -44,7 +24,7 @@ static void spread_tile(const conv_phase *p, const float *tile, long tile_row, l
 }
 
 // A tile of columns, packing each block of k of its panels: every value serves all rows.
-static void many_channels(const conv_job *job, const conv_phase *p, const float *x, long first_row, long rows,
+static void multiply_columns(const conv_job *job, const conv_phase *p, const float *x, long first_row, long rows,
                           long position, long columns, float *c, long c_row) {
     const long panels = divide_up(columns, MM_PANEL), taps = gather_taps(&p->from);
     const long blocks = most(1, divide_up(p->k, depth_block));
@@ -71,38 +51,6 @@ static void many_channels(const conv_job *job, const conv_phase *p, const float 
     mm_scratch_give(b);
 }
 
-// A tile of columns for a handful of rows: read in place wherever that is possible (conv_few.inl.h).
-static void few_channels(const conv_job *job, const conv_phase *p, const float *x, long first_row, long rows,
-                         long position, long columns, float *c, long c_row) {
-    const long taps = gather_taps(&p->from);
-    const int wide = panels_per_step(rows);
-    long *offsets = mm_scratch_take((sizeof(long) + sizeof(int32_t) * most_panels * MM_PANEL) * taps);
-    const few_taps t = {offsets, (int32_t *)(offsets + taps)};
-    long panel_step;
-    for (long done = 0; done < columns;) {
-        const float *a = p->a + first_row * p->k;
-        few_taps here = t;
-        int panels = columns - done >= wide * MM_PANEL ? wide : 1;
-        int found = columns - done >= MM_PANEL && find_taps(&p->from, position + done, panels, &here, &panel_step);
-        if (!found && panels > 1 && columns - done >= MM_PANEL) {
-            panels = 1;
-            found = find_taps(&p->from, position + done, 1, &here, &panel_step);
-        }
-        const long width = found ? panels * MM_PANEL : least(MM_PANEL, columns - done);
-        if (found) {
-            const few_kernel kernel = panels > 1 ? few_wide_kernels[rows] : few_kernels[rows];
-            kernel(p->k / taps, taps, a, p->k, x, p->from.channel_step, &here, panel_step, c + done, c_row);
-            if (job->has_finish)
-                for (long j = 0; j < width; j += MM_PANEL)
-                    finish_tile(rows, MM_PANEL, c + done + j, c_row, &job->finish, first_row, 0);
-        } else {
-            many_channels(job, p, x, first_row, rows, position + done, width, c + done, c_row);
-        }
-        done += width;
-    }
-    mm_scratch_give(offsets);
-}
-
 static void conv_task(void *context, long index) {
     const conv_job *job = context;
     const long row_tile = index % job->row_tiles;
@@ -119,11 +67,7 @@ static void conv_task(void *context, long index) {
     const long tile_row = panels * MM_PANEL;
     float *c = p->direct ? y + position : mm_scratch_take(sizeof(float) * rows * tile_row);
     const long c_row = p->direct ? job->y_row : tile_row;
-    if (rows <= few_most_rows && p->k > 0) {
-        few_channels(job, p, x, first_row, rows, position, columns, c, c_row);
-    } else {
-        many_channels(job, p, x, first_row, rows, position, columns, c, c_row);
-    }
+    multiply_columns(job, p, x, first_row, rows, position, columns, c, c_row);
     if (!p->direct) {
         spread_tile(p, c, tile_row, rows, position, columns, y, job->y_row);
         mm_scratch_give(c);
@@ -131,6 +75,11 @@ static void conv_task(void *context, long index) {
 }
 
 static void run_conv(conv_job *job) {
+    if (job->rows <= few_most_rows && job->phase[0].from.axis[2].step == 1 && job->phase[0].from.axis[1].step == 1 &&
+        job->phase[0].from.axis[0].step == 1) {
+        run_few(job);
+        return;
+    }
     const long threads = mm_thread_count();
     double work = 0;
     for (long i = 0; i < job->phases; i++)
@@ -158,8 +107,6 @@ static void run_conv(conv_job *job) {
     mm_parallel(job->samples * job->tiles * job->phases * job->row_tiles, conv_task, job);
 }
 
-static inline long volume(const long size[3]) { return size[0] * size[1] * size[2]; }
-
 // ---- Forward ---------------------------------------------------------------------------------------------------------
 
 static gather forward_gather(const mm_conv *s, const float *x, long *offsets) {
@@ -178,7 +125,8 @@ static void conv_forward(const mm_conv *s, const float *x, const float *w, const
     if (s->batch <= 0 || s->out_channels <= 0 || positions <= 0) return;
     long *offsets = mm_scratch_take(sizeof(long) * all_taps(s));
     conv_phase phase = {.from = forward_gather(s, x, offsets), .a = w, .rows = s->out_channels,
-                        .k = s->in_channels * volume(s->kernel), .positions = positions, .direct = 1};
+                        .k = s->in_channels * volume(s->kernel), .positions = positions, .direct = 1,
+                        .step = {s->out_size[1] * s->out_size[2], s->out_size[2], 1}};
     conv_job job = {.samples = s->batch, .rows = s->out_channels, .x_step = s->in_channels * volume(s->in_size),
                     .y_step = s->out_channels * positions, .y_row = positions, .x = x, .y = y,
                     .finish = {bias, 1, activation}, .has_finish = bias || activation != MM_IDENTITY, .phases = 1,

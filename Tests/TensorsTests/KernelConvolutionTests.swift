@@ -103,6 +103,17 @@ struct KernelConvolutionTests {
         }
     }
 
+    @Test("few channels and wide rows, forward and transposed", arguments: availableInstructionSets)
+    func wideRows(instructionSet: String) {
+        withInstructionSet(instructionSet) {
+            let one = AxisCase(1, k: 1), low = AxisCase(5, k: 3, pad: 1), lowDown = AxisCase(6, k: 4, s: 2, pad: 1)
+            for channels in 1...7 {
+                check(shape(one, low, .init(300, k: 3, pad: 1), batch: 1, 9, channels), bias: true, "wide, \(channels)")
+                check(shape(lowDown, lowDown, .init(560, k: 4, s: 2, pad: 1), batch: 1, channels, 9), "down, \(channels)")
+            }
+        }
+    }
+
     @Test("the bits do not depend on the thread count", arguments: availableInstructionSets)
     func threads(instructionSet: String) {
         withInstructionSet(instructionSet) {
