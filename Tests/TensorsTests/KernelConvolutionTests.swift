@@ -69,7 +69,9 @@ struct KernelConvolutionTests {
             run(s, bias: bias, activation: activation), s, bias: bias, activation: activation)
         #expect(found.0 < 2e-5, "forward, \(comment)")
         #expect(found.1 < 2e-5, "data, \(comment)")
-        #expect(found.2 < 2e-5, "weights, \(comment)")
+        // A single chain over samples and positions: its error grows with the length.
+        let length = s.batch * volume(s.out_size)
+        #expect(found.2 < 2e-5 * max(1, Double(length) / 1000), "weights, \(comment)")
     }
 
     @Test("2-D: every combination agrees with the definition", arguments: availableInstructionSets, axes)
