@@ -1,3 +1,254 @@
-static void conv_forward(const mm_conv *s, const float *x, const float *w, const float *bias, int act, float *y) { abort(); }
-static void conv_backward_data(const mm_conv *s, const float *gy, const float *w, const float *bias, int act, float *gx) { abort(); }
-static void conv_backward_weights(const mm_conv *s, const float *x, const float *gy, float *gw) { abort(); }
+// Convolution and its adjoint as implicit products: rows are the channels produced, columns the positions, k the channels
+// read times the taps. See conv_gather.inl.h for how the columns are read, gemm_micro.inl.h for the chains.
+//
+// Memory: forward reads the weights in place and writes y directly. The adjoint packs the weights of each phase once and,
+// with a stride, computes tiles in scratch and spreads them over gx.
+//
+// The adjoint by phases: input i = r + stride * j of an axis is reached by the taps t with (r + pad - t*dilation) divisible
+// by the stride, from output j + (r + pad - t*dilation) / stride. So each residue r is a convolution with stride 1 over
+// gy, with a subset of the taps; residues without taps are zero (plus bias).
+enum { conv_tile_panels = 8, conv_tile_rows = 2 * tile_rows };
+
+typedef struct {
+    gather from;
+    const float *a;  // [rows, channels read * taps]
+    long rows, k, positions, columns_per_task, tiles;
+    // Where the columns go: position (d, h, w) of the phase is element origin + d*step[0] + h*step[1] + w*step[2].
+    int direct;  // columns are consecutive in the output
+    long origin, step[3];
+} conv_phase;
+
+typedef struct {
+    long samples, rows, row_tiles, row_piece;
+    long x_step, y_step, y_row;  // sample of the input, sample and channel of the output
+    const float *x;
+    float *y;
+    epilogue finish;
+    int has_finish;
+    long phases, tiles;  // tiles of the phase that has most
+    conv_phase *phase;
+} conv_job;
+
+static void spread_tile(const conv_phase *p, const float *tile, long tile_row, long rows, long position, long columns,
+                        float *y, long y_row) {
+    const gather_axis *height = &p->from.axis[1], *width = &p->from.axis[2];
+    for (long done = 0; done < columns;) {
+        const long at = position + done;
+        const long w = at % width->count, h = at / width->count % height->count, d = at / width->count / height->count;
+        const long run = least(width->count - w, columns - done), step = p->step[2];
+        float *to = y + p->origin + d * p->step[0] + h * p->step[1] + w * step;
+        for (long r = 0; r < rows; r++)
+            for (long x = 0; x < run; x++) to[r * y_row + x * step] = tile[r * tile_row + done + x];
+        done += run;
+    }
+}
+
+static void conv_task(void *context, long index) {
+    const conv_job *job = context;
+    const long row_tile = index % job->row_tiles;
+    const conv_phase *p = &job->phase[index / job->row_tiles % job->phases];
+    const long tile = index / job->row_tiles / job->phases % job->tiles;
+    const long sample = index / job->row_tiles / job->phases / job->tiles;
+    if (tile >= p->tiles) return;
+    const long position = tile * p->columns_per_task, columns = least(p->columns_per_task, p->positions - position);
+    const long first_row = row_tile * job->row_piece, rows = least(job->row_piece, job->rows - first_row);
+    const long panels = divide_up(columns, MM_PANEL), taps = gather_taps(&p->from);
+    const float *x = job->x + sample * job->x_step;
+    float *y = job->y + sample * job->y_step + first_row * job->y_row;
+
+    // Whole channels per block of k where they fit, so that the segments of a tap are met in order.
+    const long blocks = most(1, divide_up(p->k, depth_block));
+    const long depth_most = divide_up(p->k, blocks) + 1;
+    float *b = mm_scratch_take(sizeof(float) * (panels * depth_most * MM_PANEL + MM_PANEL));
+    segment *segments = mm_scratch_take((sizeof(segment) * MM_PANEL * taps + sizeof(int32_t) * (taps + 1)) * panels + 64);
+    int32_t *starts = (int32_t *)(segments + MM_PANEL * taps * panels);
+    const long tile_row = panels * MM_PANEL;
+    float *c = p->direct ? y + position : mm_scratch_take(sizeof(float) * rows * tile_row);
+    const long c_row = p->direct ? job->y_row : tile_row;
+
+    for (long panel = 0; panel < panels; panel++) {
+        traced_run run = {segments + panel * MM_PANEL * taps, starts + panel * (taps + 1)};
+        trace_run(&p->from, position + panel * MM_PANEL, least(MM_PANEL, columns - panel * MM_PANEL), &run);
+    }
+    for (long block = 0; block < blocks; block++) {
+        const long k0 = block * p->k / blocks, k1 = (block + 1) * p->k / blocks, depth = k1 - k0;
+        const epilogue *finish = job->has_finish && block == blocks - 1 ? &job->finish : NULL;
+        for (long panel = 0; panel < panels; panel++) {
+            const traced_run run = {segments + panel * MM_PANEL * taps, starts + panel * (taps + 1)};
+            gather_panel(&p->from, &run, x, k0, k1, b + panel * depth * MM_PANEL);
+        }
+        for (long r = 0; r < rows; r += conv_tile_rows)
+            multiply_block(least(conv_tile_rows, rows - r), columns, depth, p->a + (first_row + r) * p->k + k0, p->k, 0, b,
+                           MM_PANEL, depth * MM_PANEL, c + r * c_row, c_row, block > 0, finish, first_row + r, 0);
+    }
+    if (!p->direct) {
+        spread_tile(p, c, tile_row, rows, position, columns, y, job->y_row);
+        mm_scratch_give(c);
+    }
+    mm_scratch_give(segments);
+    mm_scratch_give(b);
+}
+
+static void run_conv(conv_job *job) {
+    const long threads = mm_thread_count();
+    double work = 0;
+    for (long i = 0; i < job->phases; i++)
+        work += (double)job->samples * job->rows * job->phase[i].positions * most(1, job->phase[i].k);
+    const long wanted = threads == 1 ? 1 : (long)fmin(4.0 * threads, fmax(1, work / least_task));
+    long panels = conv_tile_panels;
+    for (;; panels /= 2) {
+        long tasks = 0;
+        job->tiles = 0;
+        for (long i = 0; i < job->phases; i++) {
+            conv_phase *p = &job->phase[i];
+            p->columns_per_task = panels * MM_PANEL;
+            p->tiles = divide_up(p->positions, p->columns_per_task);
+            job->tiles = most(job->tiles, p->tiles);
+            tasks += p->tiles * job->samples;
+        }
+        if (panels == 1 || tasks >= wanted) {
+            // Few positions: split the channels too, reading the input once for each part.
+            const long parts = least(divide_up(job->rows, 2 * MM_ROWS), divide_up(wanted, most(1, tasks)));
+            job->row_piece = divide_up(divide_up(job->rows, parts), MM_ROWS) * MM_ROWS;
+            job->row_tiles = divide_up(job->rows, job->row_piece);
+            break;
+        }
+    }
+    mm_parallel(job->samples * job->tiles * job->phases * job->row_tiles, conv_task, job);
+}
+
+static inline long volume(const long size[3]) { return size[0] * size[1] * size[2]; }
+
+// ---- Forward ---------------------------------------------------------------------------------------------------------
+
+static gather forward_gather(const mm_conv *s, const float *x, long *offsets) {
+    gather g = {.channel_step = volume(s->in_size), .end = x + s->batch * s->in_channels * volume(s->in_size)};
+    for (int axis = 0; axis < 3; axis++) {
+        g.axis[axis] = (gather_axis){s->out_size[axis], s->stride[axis], s->kernel[axis], s->in_size[axis], offsets};
+        for (long t = 0; t < s->kernel[axis]; t++) *offsets++ = t * s->dilation[axis] - s->pad_front[axis];
+    }
+    return g;
+}
+
+static long all_taps(const mm_conv *s) { return s->kernel[0] + s->kernel[1] + s->kernel[2]; }
+
+static void conv_forward(const mm_conv *s, const float *x, const float *w, const float *bias, int activation, float *y) {
+    const long positions = volume(s->out_size);
+    if (s->batch <= 0 || s->out_channels <= 0 || positions <= 0) return;
+    long *offsets = mm_scratch_take(sizeof(long) * all_taps(s));
+    conv_phase phase = {.from = forward_gather(s, x, offsets), .a = w, .rows = s->out_channels,
+                        .k = s->in_channels * volume(s->kernel), .positions = positions, .direct = 1};
+    conv_job job = {.samples = s->batch, .rows = s->out_channels, .x_step = s->in_channels * volume(s->in_size),
+                    .y_step = s->out_channels * positions, .y_row = positions, .x = x, .y = y,
+                    .finish = {bias, 1, activation}, .has_finish = bias || activation != MM_IDENTITY, .phases = 1,
+                    .phase = &phase};
+    run_conv(&job);
+    mm_scratch_give(offsets);
+}
+
+// ---- The adjoint -----------------------------------------------------------------------------------------------------
+
+// What one residue of one axis sees.
+typedef struct {
+    long count, taps;
+    long *offset, *tap;
+} residue;
+
+typedef struct {
+    const mm_conv *shape;
+    const float *w;
+    float *packed;  // [phase][in channel][out channel][taps of the phase]
+    const conv_phase *phase;
+    const residue *(*parts)[3];
+    long phases;
+} weight_packing;
+
+static void pack_phase_weights(void *context, long channel) {
+    const weight_packing *job = context;
+    const mm_conv *s = job->shape;
+    const long taps = volume(s->kernel);
+    for (long i = 0; i < job->phases; i++) {
+        const residue *const *part = job->parts[i];
+        float *to = (float *)job->phase[i].a + channel * job->phase[i].k;
+        for (long out = 0; out < s->out_channels; out++) {
+            const float *from = job->w + (out * s->in_channels + channel) * taps;
+            for (long d = 0; d < part[0]->taps; d++)
+                for (long h = 0; h < part[1]->taps; h++)
+                    for (long x = 0; x < part[2]->taps; x++)
+                        *to++ = from[(part[0]->tap[d] * s->kernel[1] + part[1]->tap[h]) * s->kernel[2] + part[2]->tap[x]];
+        }
+    }
+}
+
+static void conv_backward_data(const mm_conv *s, const float *gy, const float *w, const float *bias, int activation,
+                               float *gx) {
+    const long positions = volume(s->in_size), out_positions = volume(s->out_size);
+    if (s->batch <= 0 || s->in_channels <= 0 || positions <= 0) return;
+
+    const long residues = s->stride[0] + s->stride[1] + s->stride[2], phases = volume(s->stride);
+    residue *all = mm_scratch_take(sizeof(residue) * residues);
+    long *numbers = mm_scratch_take(sizeof(long) * 2 * all_taps(s)), *next = numbers;
+    residue *of_axis[3];
+    for (int axis = 0, used = 0; axis < 3; used += s->stride[axis], axis++) {
+        const long stride = s->stride[axis];
+        of_axis[axis] = all + used;
+        for (long r = 0; r < stride; r++) {
+            residue *part = &of_axis[axis][r];
+            *part = (residue){.count = r < s->in_size[axis] ? divide_up(s->in_size[axis] - r, stride) : 0};
+            long *numbers_here = next;
+            for (long t = 0; t < s->kernel[axis]; t++) {
+                const long reach = r + s->pad_front[axis] - t * s->dilation[axis];
+                if (reach % stride != 0) continue;
+                *next++ = reach / stride;
+                *next++ = t;
+                part->taps++;
+            }
+            // (offset, tap) pairs -> offsets, then taps.
+            part->offset = numbers_here, part->tap = numbers_here + part->taps;
+            long *sorted = mm_scratch_take(sizeof(long) * 2 * most(1, part->taps));
+            for (long i = 0; i < part->taps; i++) {
+                sorted[i] = numbers_here[2 * i];
+                sorted[part->taps + i] = numbers_here[2 * i + 1];
+            }
+            memcpy(numbers_here, sorted, sizeof(long) * 2 * part->taps);
+            mm_scratch_give(sorted);
+        }
+    }
+
+    conv_phase *phase = mm_scratch_take(sizeof(conv_phase) * phases);
+    const residue *(*parts)[3] = mm_scratch_take(sizeof *parts * phases);
+    float *packed = mm_scratch_take(sizeof(float) * most(1, s->in_channels * s->out_channels * volume(s->kernel)));
+    float *weights = packed;
+    const int direct = phases == 1;
+    for (long i = 0; i < phases; i++) {
+        const long r[3] = {i / s->stride[2] / s->stride[1], i / s->stride[2] % s->stride[1], i % s->stride[2]};
+        conv_phase *p = &phase[i];
+        *p = (conv_phase){.rows = s->in_channels, .direct = direct, .positions = 1, .a = weights};
+        p->from.channel_step = out_positions;
+        p->from.end = gy + s->batch * s->out_channels * out_positions;
+        p->k = s->out_channels;
+        for (int axis = 0; axis < 3; axis++) {
+            const residue *part = parts[i][axis] = &of_axis[axis][r[axis]];
+            p->from.axis[axis] = (gather_axis){part->count, 1, part->taps, s->out_size[axis], part->offset};
+            p->positions *= part->count;
+            p->k *= part->taps;
+        }
+        weights += s->in_channels * p->k;
+        p->step[2] = s->stride[2], p->step[1] = s->stride[1] * s->in_size[2];
+        p->step[0] = s->stride[0] * s->in_size[1] * s->in_size[2];
+        p->origin = (r[0] * s->in_size[1] + r[1]) * s->in_size[2] + r[2];
+    }
+    weight_packing packing = {s, w, packed, phase, parts, phases};
+    mm_parallel(s->in_channels, pack_phase_weights, &packing);
+
+    conv_job job = {.samples = s->batch, .rows = s->in_channels, .x_step = s->out_channels * out_positions,
+                    .y_step = s->in_channels * positions, .y_row = positions, .x = gy, .y = gx,
+                    .finish = {bias, 1, activation}, .has_finish = bias || activation != MM_IDENTITY, .phases = phases,
+                    .phase = phase};
+    run_conv(&job);
+    mm_scratch_give(packed);
+    mm_scratch_give(parts);
+    mm_scratch_give(phase);
+    mm_scratch_give(numbers);
+    mm_scratch_give(all);
+}

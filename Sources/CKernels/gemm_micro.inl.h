@@ -5,7 +5,10 @@
 // of the tile are contiguous ("packed", [k][rows]). B is [k][MM_PANEL] per panel (or rows of B itself, b_row apart). C is
 // rows c_row apart. Every element of C is one chain of fused multiply-adds, starting from zero or from what C holds: the
 // bits depend neither on the tile's shape nor on where k was cut into blocks.
-enum { most_panels = 4 };
+enum {
+    most_panels = 4,
+    prefetch_distance = 16,  // values of k
+};
 
 MM_INLINE void micro_body(const int rows, const int panels, const int packed, long depth, const float *a, long a_row,
                           const float *b, long b_row, long b_panel, float *c, long c_row, int from_c) {
@@ -22,6 +25,8 @@ MM_INLINE void micro_body(const int rows, const int panels, const int packed, lo
     for (long k = 0; k < depth; k++) {
         vf column[2 * most_panels];
         MM_UNROLL for (int j = 0; j < panels; j++) {
+            // Weights that come from memory are read once: ahead of the hardware's own guess.
+            if (rows < MM_ROWS) __builtin_prefetch(b + j * b_panel + prefetch_distance * b_row);
             column[2 * j] = load(b + j * b_panel);
             column[2 * j + 1] = load(b + j * b_panel + MM_LANES);
         }
