@@ -1,3 +1,175 @@
-static void attention_forward(const mm_attention *s, const float *q, const float *k, const float *v, float *o, float *st) { abort(); }
+// Attention for training: forward, and a backward that recomputes the probabilities from the saved statistics.
+//
+// Memory: a block of query rows of the score matrix at a time, in scratch; never the whole of it. Forward runs in parallel
+// over (batch, head, block of queries); backward over (batch, head), since keys and values gather from every query.
+enum { forward_queries = 96, backward_queries = 96 };
+
+typedef struct {
+    const mm_attention *shape;
+    const float *q, *k, *v, *o, *go, *statistics_in;
+    float *out, *statistics, *gq, *gk, *gv;
+    uint32_t threshold;
+    long blocks;
+} attention_job;
+
+typedef struct {
+    long b, h, q, k, v, o;
+} head_offsets;
+
+static head_offsets head_at(const mm_attention *s, long index) {
+    const long b = index / s->heads, h = index % s->heads;
+    return (head_offsets){b, h, b * s->q_step[0] + h * s->q_step[1], b * s->k_step[0] + h * s->k_step[1],
+                          b * s->v_step[0] + h * s->v_step[1], b * s->o_step[0] + h * s->o_step[1]};
+}
+
+// How many keys queries up to `last` (exclusive) can see at most.
+static inline long keys_until(const mm_attention *s, long last) {
+    return s->causal ? most(0, least(s->keys, last + s->keys - s->queries)) : s->keys;
+}
+
+// scores[i, j] = scale * score where visible, else minus infinity; for j in 0..<keys.
+static void mask_row(const mm_attention *s, const head_offsets *at, long i, long keys, float *scores) {
+    const float scale = (float)s->scale;
+    const long seen = least(keys, keys_until(s, i + 1));
+    long j = 0;
+    for (; j + MM_LANES <= seen; j += MM_LANES) store(scores + j, load(scores + j) * splat(scale));
+    for (; j < seen; j++) scores[j] *= scale;
+    for (; j < keys; j++) scores[j] = -INFINITY;
+    if (!s->mask) return;
+    const uint8_t *mask = s->mask + at->b * s->mask_step[0] + at->h * s->mask_step[1] + i * s->mask_step[2];
+    for (j = 0; j < seen; j++)
+        if (!mask[j]) scores[j] = -INFINITY;
+}
+
+// row[j] = e^(row[j] - most), and their sum: lanes first, j ascending, then a fixed tree.
+static float exponentials(float *row, long count, float most_of_all) {
+    vf sum = splat(0);
+    const vf shift = splat(most_of_all);
+    long j = 0;
+    for (; j + MM_LANES <= count; j += MM_LANES) {
+        const vf e = exponential(load(row + j) - shift);
+        store(row + j, e);
+        sum += e;
+    }
+    if (j < count) {
+        const vf e = exponential(load_some(row + j, count - j, -INFINITY) - shift);
+        store_some(row + j, e, count - j);
+        sum += e;
+    }
+    return sum_lanes(sum);
+}
+
+static float largest(const float *row, long count) {
+    vf top = splat(-INFINITY);
+    long j = 0;
+    for (; j + MM_LANES <= count; j += MM_LANES) top = larger(load(row + j), top);
+    if (j < count) top = larger(load_some(row + j, count - j, -INFINITY), top);
+    return largest_lane(top);
+}
+
+static void scale_row(float *row, long count, float factor) {
+    long j = 0;
+    for (; j + MM_LANES <= count; j += MM_LANES) store(row + j, load(row + j) * splat(factor));
+    for (; j < count; j++) row[j] *= factor;
+}
+
+// Multiplies a row of probabilities (or of their gradients) with the dropout factors of query i.
+static void drop_row(const attention_job *job, long index, long i, float *row, long count) {
+    const mm_attention *s = job->shape;
+    const float keep = (float)(1 / (1 - s->dropout));
+    const uint64_t first = (uint64_t)((index * s->queries + i) * s->keys);
+    uint32_t words[4];
+    for (long j = 0; j < count;) {
+        const uint64_t counter = first + (uint64_t)j;
+        mm_philox_block(s->seed, s->stream, counter / 4, words);
+        for (uint64_t w = counter % 4; w < 4 && j < count; w++, j++) row[j] *= words[w] >> 8 < job->threshold ? 0 : keep;
+    }
+}
+
+static void attention_forward_task(void *context, long task) {
+    const attention_job *job = context;
+    const mm_attention *s = job->shape;
+    const long index = task / job->blocks, first = task % job->blocks * forward_queries;
+    const long rows = least(forward_queries, s->queries - first), keys = keys_until(s, first + rows);
+    const head_offsets at = head_at(s, index);
+    const long row_step = divide_up(most(1, keys), MM_LANES) * MM_LANES + MM_LANES;  // no power of two
+    float *scores = mm_scratch_take(sizeof(float) * rows * row_step);
+    gemm_here(rows, keys, s->key_dim, job->q + at.q + first * s->q_step[2], s->q_step[2], 1, job->k + at.k, 1,
+              s->k_step[2], scores, row_step, 0);
+    for (long r = 0; r < rows; r++) {
+        float *row = scores + r * row_step;
+        mask_row(s, &at, first + r, keys, row);
+        const float top = largest(row, keys);
+        float total = -INFINITY;
+        if (top == -INFINITY) {
+            memset(row, 0, sizeof(float) * keys);
+        } else {
+            const float sum = exponentials(row, keys, top);
+            scale_row(row, keys, 1 / sum);
+            total = top + logf(sum);
+            if (s->dropout > 0) drop_row(job, index, first + r, row, keys);
+        }
+        if (job->statistics) job->statistics[index * s->queries + first + r] = total;
+    }
+    gemm_here(rows, s->value_dim, keys, scores, row_step, 1, job->v + at.v, s->v_step[2], 1,
+              job->out + at.o + first * s->o_step[2], s->o_step[2], 0);
+    mm_scratch_give(scores);
+}
+
+static void attention_forward(const mm_attention *s, const float *q, const float *k, const float *v, float *o,
+                              float *statistics) {
+    attention_job job = {.shape = s, .q = q, .k = k, .v = v, .out = o, .statistics = statistics,
+                         .threshold = mm_philox_threshold(s->dropout), .blocks = divide_up(s->queries, forward_queries)};
+    if (s->queries > 0) mm_parallel(s->batch * s->heads * job.blocks, attention_forward_task, &job);
+}
+
+// See attention_f64.c for the formulas.
+static void attention_backward_task(void *context, long index) {
+    const attention_job *job = context;
+    const mm_attention *s = job->shape;
+    const head_offsets at = head_at(s, index);
+    const long row_step = divide_up(most(1, s->keys), MM_LANES) * MM_LANES + MM_LANES;
+    float *p = mm_scratch_take(sizeof(float) * 2 * backward_queries * row_step), *g = p + backward_queries * row_step;
+    for (long j = 0; j < s->keys; j++) {
+        memset(job->gk + at.k + j * s->k_step[2], 0, sizeof(float) * s->key_dim);
+        memset(job->gv + at.v + j * s->v_step[2], 0, sizeof(float) * s->value_dim);
+    }
+    for (long first = 0; first < s->queries; first += backward_queries) {
+        const long rows = least(backward_queries, s->queries - first), keys = keys_until(s, first + rows);
+        const float *q = job->q + at.q + first * s->q_step[2], *go = job->go + at.o + first * s->o_step[2];
+        const float *o = job->o + at.o + first * s->o_step[2];
+        gemm_here(rows, keys, s->key_dim, q, s->q_step[2], 1, job->k + at.k, 1, s->k_step[2], p, row_step, 0);
+        gemm_here(rows, keys, s->value_dim, go, s->o_step[2], 1, job->v + at.v, 1, s->v_step[2], g, row_step, 0);
+        for (long r = 0; r < rows; r++) {
+            float *p_row = p + r * row_step, *g_row = g + r * row_step;
+            const float total = job->statistics_in[index * s->queries + first + r];
+            if (total == -INFINITY) {
+                memset(p_row, 0, sizeof(float) * keys);
+                memset(g_row, 0, sizeof(float) * keys);
+                continue;
+            }
+            mask_row(s, &at, first + r, keys, p_row);
+            exponentials(p_row, keys, total);
+            if (s->dropout > 0) drop_row(job, index, first + r, g_row, keys);
+            float mean = 0;
+            for (long c = 0; c < s->value_dim; c++) mean += go[r * s->o_step[2] + c] * o[r * s->o_step[2] + c];
+            const vf shift = splat(mean), scale = splat((float)s->scale);
+            // Rows have a vector to spare: the last one may run over.
+            for (long j = 0; j < keys; j += MM_LANES)
+                store(g_row + j, load(p_row + j) * (load(g_row + j) - shift) * scale);
+            if (s->dropout > 0) drop_row(job, index, first + r, p_row, keys);
+        }
+        gemm_here(rows, s->key_dim, keys, g, row_step, 1, job->k + at.k, s->k_step[2], 1,
+                  job->gq + at.q + first * s->q_step[2], s->q_step[2], 0);
+        gemm_here(keys, s->key_dim, rows, g, 1, row_step, q, s->q_step[2], 1, job->gk + at.k, s->k_step[2], 1);
+        gemm_here(keys, s->value_dim, rows, p, 1, row_step, go, s->o_step[2], 1, job->gv + at.v, s->v_step[2], 1);
+    }
+    mm_scratch_give(p);
+}
+
 static void attention_backward(const mm_attention *s, const float *q, const float *k, const float *v, const float *o,
-                               const float *st, const float *go, float *gq, float *gk, float *gv) { abort(); }
+                               const float *statistics, const float *go, float *gq, float *gk, float *gv) {
+    attention_job job = {.shape = s, .q = q, .k = k, .v = v, .o = o, .go = go, .statistics_in = statistics, .gq = gq,
+                         .gk = gk, .gv = gv, .threshold = mm_philox_threshold(s->dropout)};
+    mm_parallel(s->batch * s->heads, attention_backward_task, &job);
+}

@@ -122,7 +122,8 @@ public enum AtomicFile {
         let name = (path as NSString).lastPathComponent
         let random = String(UInt64.random(in: .min ... .max), radix: 36)
         return (parentFolder(of: path) as NSString)
-            .appendingPathComponent(".\(String(decoding: name.utf8.prefix(160), as: UTF8.self)).tmp-\(getpid())-\(random)")
+            .appendingPathComponent(
+                ".\(String(decoding: name.utf8.prefix(160), as: UTF8.self)).tmp-\(getpid())-\(random)")
     }
 }
 

@@ -46,7 +46,8 @@ public enum CheckpointReader {
             return try filtered(SafetensorsReader.read(file), options: options, path: file.path)
         }
         throw CheckpointError(
-            .unknownFormat, "\(file.path) \(describeUnknown(bytes)); readable are safetensors, PyTorch's .pt and .pth, "
+            .unknownFormat,
+            "\(file.path) \(describeUnknown(bytes)); readable are safetensors, PyTorch's .pt and .pth, "
                 + "pickles of arrays, and NumPy's .npy and .npz.")
     }
 
@@ -89,7 +90,10 @@ public enum CheckpointReader {
     private static func looksLikeSafetensors(_ bytes: UnsafeRawBufferPointer) -> Bool {
         guard let length: UInt64 = bytes.littleEndian(at: 0) else { return false }
         if bytes.count > 8, bytes[8] == UInt8(ascii: "{") { return true }
-        return length <= UInt64(SafetensorsReader.maximumHeaderLength) && length > 0 && bytes.count == 8
+        guard length > 0, length <= UInt64(SafetensorsReader.maximumHeaderLength) else { return false }
+        if bytes.count == 8 { return true }
+        // A header that begins wrongly, but as JSON might.
+        return length <= UInt64(bytes.count - 8) && (bytes[8] == UInt8(ascii: " ") || bytes[8] == UInt8(ascii: "["))
     }
 
     private static func describeUnknown(_ bytes: UnsafeRawBufferPointer) -> String {

@@ -100,5 +100,7 @@ extension UnsafeRawBufferPointer {
     }
 
     /// Whether the bytes begin with `prefix`.
-    func hasPrefix(_ prefix: [UInt8]) -> Bool { count >= prefix.count && self.prefix(prefix.count).elementsEqual(prefix) }
+    func hasPrefix(_ prefix: [UInt8]) -> Bool {
+        count >= prefix.count && self.prefix(prefix.count).elementsEqual(prefix)
+    }
 }

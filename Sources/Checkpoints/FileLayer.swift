@@ -90,7 +90,8 @@ public struct SystemFileLayer: FileLayer {
     public func exchange(_ first: String, _ second: String) throws -> Bool {
         #if canImport(Glibc)
             // Swift's import of Glibc leaves renameat2 out; 2 is RENAME_EXCHANGE.
-            typealias Rename = @convention(c) (Int32, UnsafePointer<CChar>, Int32, UnsafePointer<CChar>, UInt32) -> Int32
+            typealias Rename =
+                @convention(c) (Int32, UnsafePointer<CChar>, Int32, UnsafePointer<CChar>, UInt32) -> Int32
             guard let symbol = dlsym(nil, "renameat2") else { return false }
             if unsafeBitCast(symbol, to: Rename.self)(AT_FDCWD, first, AT_FDCWD, second, 2) == 0 { return true }
         #elseif canImport(Darwin)

@@ -49,7 +49,9 @@ struct JSONParser {
     }
 
     mutating func parseDocument() throws -> JSONValue {
-        if bytes.hasPrefix([0xEF, 0xBB, 0xBF]) { throw failure("it begins with a byte order mark, which JSON forbids") }
+        if bytes.hasPrefix([0xEF, 0xBB, 0xBF]) {
+            throw failure("it begins with a byte order mark, which JSON forbids")
+        }
         skipSpace()
         let value = try parseValue(depth: 0)
         skipSpace()

@@ -118,6 +118,7 @@ public struct ModelDirectory: Sendable {
     ///   - path: the destination.
     ///   - overwrite: whether an existing model directory is replaced; any other folder is never replaced.
     ///   - maximumShardByteCount: where weights are split into shards.
+    ///   - layer: the file system.
     /// - Throws: ``CheckpointError`` with code `.alreadyExists` or `.writeFailed` naming the path.
     public func write(
         to path: String, overwrite: Bool = false, maximumShardByteCount: Int = 5_000_000_000,

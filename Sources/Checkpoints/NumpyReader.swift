@@ -13,7 +13,7 @@ public enum NumpyReader {
 
     /// The arrays of a `.npz` file by name.
     static func readArchive(_ file: FileBytes, archive: ZipArchive, options: ReadOptions) throws -> Checkpoint {
-        var budget = options.maximumInflatedByteCount
+        var budget = options.inflationBudget(forFileOf: file.count)
         var tensors: [(String, Tensor)] = []
         var skipped: [String] = []
         for name in archive.names {
@@ -158,7 +158,8 @@ func makeNumpyTensor(
 ) throws -> Tensor {
     guard let (type, isBigEndian) = numpyElementType(name) else {
         throw CheckpointError(
-            .unsupported, "\(what) has the type \(quoted(name)); readable are booleans, floats of 2 to 8 bytes, signed "
+            .unsupported,
+            "\(what) has the type \(quoted(name)); readable are booleans, floats of 2 to 8 bytes, signed "
                 + "integers, and unsigned integers of up to 4 bytes.")
     }
     guard shape.count <= maximumRank else {

@@ -36,7 +36,9 @@ struct PickleConverter<Source: PickleStorageSource> {
         guard remainingNodes >= 0, depth <= Self.maximumDepth else {
             throw CheckpointError(
                 .limitExceeded,
-                "\(machine.path): the pickle nests deeper than \(Self.maximumDepth) levels or unfolds into too many values.")
+                "\(machine.path): the pickle nests deeper than \(Self.maximumDepth) levels or unfolds "
+                    + "into too many values."
+            )
         }
         switch item {
         case .none: return .none
@@ -102,7 +104,8 @@ struct PickleConverter<Source: PickleStorageSource> {
     private mutating func convert(_ view: PickleTensor) throws -> PickleValue {
         let typeName = view.storage.typeName
         guard let type = pytorchElementTypes[typeName] else {
-            return .opaque(.init(name: typeName, reason: "has elements of \(typeName), which is not read", attributes: nil))
+            return .opaque(
+                .init(name: typeName, reason: "has elements of \(typeName), which is not read", attributes: nil))
         }
         let width = type.byteCount
         guard view.shape.count <= maximumRank else {

@@ -4,7 +4,9 @@ extension PickleMachine {
     /// The result of the call `callable(*arguments)`, which is never made.
     mutating func call(_ callable: PickleItem, _ arguments: PickleItem) throws -> PickleItem {
         guard case .global(let name) = callable else {
-            return make(.opaque(name: "a computed callable", reason: "would be made by calling a computed value", attributes: nil))
+            return make(
+                .opaque(
+                    name: "a computed callable", reason: "would be made by calling a computed value", attributes: nil))
         }
         guard let items = elements(arguments) else { throw malformed("calls \(name) without a tuple of arguments") }
         switch name {

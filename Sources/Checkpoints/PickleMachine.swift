@@ -114,7 +114,9 @@ struct PickleMachine {
         let start = position
         while try byte() != UInt8(ascii: "\n") {}
         let text = UnsafeRawBufferPointer(rebasing: bytes[start..<position - 1])
-        guard let text = String(validating: text, as: UTF8.self) else { throw malformed("holds a line that is not UTF-8") }
+        guard let text = String(validating: text, as: UTF8.self) else {
+            throw malformed("holds a line that is not UTF-8")
+        }
         return text
     }
 
@@ -128,7 +130,9 @@ struct PickleMachine {
     // MARK: Stack
 
     mutating func pop() throws -> PickleItem {
-        guard stack.count > (marks.last ?? 0), let item = stack.popLast() else { throw malformed("pops an empty stack") }
+        guard stack.count > (marks.last ?? 0), let item = stack.popLast() else {
+            throw malformed("pops an empty stack")
+        }
         return item
     }
 

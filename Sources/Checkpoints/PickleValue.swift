@@ -60,6 +60,12 @@ extension PickleValue {
         }
     }
 
+    /// Whether a member of this dictionary could not be made.
+    var hasOpaqueMember: Bool {
+        guard case .dictionary(let members) = self else { return false }
+        return members.contains { if case .opaque = $0.value { true } else { false } }
+    }
+
     /// What kind of value this is, for messages.
     var kind: String {
         switch self {

@@ -8,7 +8,7 @@ public enum PyTorchReader {
     public static func content(
         of file: FileBytes, options: ReadOptions = ReadOptions()
     ) throws -> (value: PickleValue, format: Checkpoint.Format) {
-        if file.bytes.hasPrefix([0x50, 0x4B, 0x03, 0x04]) {
+        if file.bytes.hasPrefix([0x50, 0x4B]) {
             return (try zipContent(file, archive: ZipArchive(file), options: options), .pytorchZip)
         }
         if isLegacy(file.bytes) { return (try legacyContent(file, options: options), .pytorchLegacy) }
@@ -28,7 +28,9 @@ public enum PyTorchReader {
         guard count <= options.maximumPickleByteCount else {
             throw CheckpointError(
                 .limitExceeded,
-                "\(file.path) holds a pickle of \(count) bytes; at most \(options.maximumPickleByteCount) are interpreted.")
+                "\(file.path) holds a pickle of \(count) bytes; "
+                    + "at most \(options.maximumPickleByteCount) are interpreted."
+            )
         }
     }
 
@@ -45,7 +47,7 @@ public enum PyTorchReader {
             throw CheckpointError(
                 .unsupported, "\(file.path) is a TorchScript archive, which holds code; save its state dict instead.")
         }
-        var budget = options.maximumInflatedByteCount
+        var budget = options.inflationBudget(forFileOf: file.count)
         if let order = archive.entries[folder + "byteorder"] {
             let text = try archive.content(of: order, verifiesChecksum: false, budget: &budget)
             guard withExtendedLifetime(text.owner, { text.bytes.elementsEqual("little".utf8) }) else {
@@ -125,7 +127,8 @@ public enum PyTorchReader {
         let widths = storageWidths(main.machine)
         for key in keys {
             guard let key = key.stringValue, let width = widths[key] else {
-                throw CheckpointError(.malformed, "\(file.path) lists a storage that no tensor uses or of unknown type.")
+                throw CheckpointError(
+                    .malformed, "\(file.path) lists a storage that no tensor uses or of unknown type.")
             }
             guard let count: Int64 = file.bytes.littleEndian(at: next), count >= 0,
                 let byteCount = checkedByteCount([Int(count)], unit: width),
@@ -210,7 +213,8 @@ public enum PyTorchReader {
         func content(
             of storage: PickleStorage, elementWidth: Int
         ) throws -> (bytes: UnsafeRawBufferPointer, owner: FileBytes) {
-            throw CheckpointError(.malformed, "\(path): a pickle refers to a tensor's storage that the file cannot hold.")
+            throw CheckpointError(
+                .malformed, "\(path): a pickle refers to a tensor's storage that the file cannot hold.")
         }
     }
 }

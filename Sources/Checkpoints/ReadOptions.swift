@@ -8,7 +8,8 @@ public struct ReadOptions: Sendable {
     public var strippedPrefix: String?
     /// Whether to compare stored checksums with the content; reads the whole file once.
     public var verifiesChecksums: Bool
-    /// The most bytes that compressed entries of one file may take once inflated.
+    /// The most bytes that compressed entries of one file may take once inflated; never more than 64 MiB and 32 times
+    /// the file, which weights, hard to compress as they are, stay far below.
     public var maximumInflatedByteCount: Int
     /// The longest pickle that is interpreted, in bytes.
     public var maximumPickleByteCount: Int
@@ -23,5 +24,10 @@ public struct ReadOptions: Sendable {
         self.verifiesChecksums = verifiesChecksums
         self.maximumInflatedByteCount = maximumInflatedByteCount
         self.maximumPickleByteCount = maximumPickleByteCount
+    }
+
+    func inflationBudget(forFileOf byteCount: Int) -> Int {
+        let (product, overflow) = byteCount.multipliedReportingOverflow(by: 32)
+        return overflow ? maximumInflatedByteCount : min(maximumInflatedByteCount, product &+ (64 << 20))
     }
 }

@@ -47,12 +47,16 @@ public enum SafetensorsReader {
         guard declared <= UInt64(maximumHeaderLength) else {
             throw CheckpointError(
                 .limitExceeded,
-                "\(file.path) declares a safetensors header of \(declared) bytes; at most \(maximumHeaderLength) are read.")
+                "\(file.path) declares a safetensors header of \(declared) bytes; "
+                    + "at most \(maximumHeaderLength) are read."
+            )
         }
         guard let text = file.bytes.slice(at: 8, count: Int(declared)) else {
             throw CheckpointError(
                 .truncated,
-                "\(file.path) declares a safetensors header of \(declared) bytes, and the file ends after \(file.count).")
+                "\(file.path) declares a safetensors header of \(declared) bytes, "
+                    + "and the file ends after \(file.count)."
+            )
         }
         guard text.first == UInt8(ascii: "{") else {
             throw CheckpointError(.malformed, "\(file.path): the safetensors header must begin with '{'.")

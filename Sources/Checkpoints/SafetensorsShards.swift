@@ -33,10 +33,12 @@ public enum SafetensorsShards {
             let checkpoint = try SafetensorsReader.read(path: path)
             let promised = namesByShard[shard] ?? []
             if let missing = promised.subtracting(checkpoint.names).min() {
-                throw CheckpointError(.malformed, "\(path) lacks the tensor \(quoted(missing)) that the index promises.")
+                throw CheckpointError(
+                    .malformed, "\(path) lacks the tensor \(quoted(missing)) that the index promises.")
             }
             if let extra = Set(checkpoint.names).subtracting(promised).min() {
-                throw CheckpointError(.malformed, "\(path) holds the tensor \(quoted(extra)) that the index does not list.")
+                throw CheckpointError(
+                    .malformed, "\(path) holds the tensor \(quoted(extra)) that the index does not list.")
             }
             for name in checkpoint.names { if let tensor = checkpoint[name] { tensors.append((name, tensor)) } }
             metadata.merge(checkpoint.metadata) { first, _ in first }

@@ -2,9 +2,9 @@ import Tensors
 
 /// Finds the state dict inside what a pickle holds.
 ///
-/// With ``ReadOptions/stateDictKey``, that member. Without it: the root when tensors stand directly in it; else the first
-/// of `state_dict`, `model_state_dict`, `model`, `module`, `net`, `weights`, `params`, `model_ema`, `ema` that is a dict
-/// with tensors; else the only member that is a dict with tensors.
+/// With ``ReadOptions/stateDictKey``, that member. Without it: the root when tensors stand directly in it; else the
+/// first of `state_dict`, `model_state_dict`, `model`, `module`, `net`, `weights`, `params`, `model_ema`, `ema` that is
+/// a dict with tensors; else the only member that is a dict with tensors.
 struct StateDictSelector {
     let path: String
     let options: ReadOptions
@@ -52,7 +52,8 @@ struct StateDictSelector {
     private func select(_ root: PickleValue) throws -> (PickleValue, place: [String]) {
         if let key = options.stateDictKey {
             var value = root
-            let components = key.split(separator: ".").map(String.init)
+            // A key that holds dots itself comes first.
+            let components = root[key] == nil ? key.split(separator: ".").map(String.init) : [key]
             for component in components {
                 guard let next = value[component] else {
                     throw CheckpointError(
@@ -77,8 +78,8 @@ struct StateDictSelector {
         for key in Self.usualKeys {
             if let value = root[key], case .dictionary = value, value.containsTensor { return (value, [key]) }
         }
-        // A usual key whose values are all refused: say so rather than look elsewhere.
-        for key in Self.usualKeys { if case .dictionary? = root[key], let value = root[key] { return (value, [key]) } }
+        // A usual key whose values are refused: say so rather than look elsewhere.
+        for key in Self.usualKeys { if let value = root[key], value.hasOpaqueMember { return (value, [key]) } }
         let others = members.filter { member in
             if case .dictionary = member.value { member.value.containsTensor } else { false }
         }
@@ -127,7 +128,8 @@ struct StateDictSelector {
                 let label = name.isEmpty ? "its content" : quoted(name)
                 let code: CheckpointError.Code = opaque.reason.contains("calling") ? .refusedGlobal : .unsupported
                 throw CheckpointError(
-                    code, "\(path): \(label) \(opaque.reason)"
+                    code,
+                    "\(path): \(label) \(opaque.reason)"
                         + (code == .refusedGlobal ? "; nothing that a file names is ever called here." : "."))
             default:
                 skipped.append(name.isEmpty ? "the content is \(value.kind)" : "'\(name)' is \(value.kind)")

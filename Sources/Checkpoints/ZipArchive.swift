@@ -54,7 +54,8 @@ struct ZipArchive {
     }
 
     private static func truncated(_ file: FileBytes) -> CheckpointError {
-        CheckpointError(.truncated, "\(file.path) is cut off: it begins as a zip archive and has no directory at its end.")
+        CheckpointError(
+            .truncated, "\(file.path) is cut off: it begins as a zip archive and has no directory at its end.")
     }
 
     // MARK: Directory
@@ -140,7 +141,8 @@ struct ZipArchive {
         }
         guard method == 0 || method == 8 else {
             throw CheckpointError(
-                .unsupported, "\(file.path): the entry \(quoted(name)) has compression method \(method); "
+                .unsupported,
+                "\(file.path): the entry \(quoted(name)) has compression method \(method); "
                     + "readable are 0 (stored) and 8 (deflate).")
         }
         var wide = Zip64Fields(extra)
@@ -203,7 +205,12 @@ struct ZipArchive {
 
     /// The content of an entry and what keeps it alive.
     ///
-    /// - Parameter budget: the bytes that deflated entries may still take; reduced by what this one takes.
+    /// - Parameters:
+    ///   - entry: one of the archive's entries.
+    ///   - verifiesChecksum: whether to compare the stored checksum.
+    ///   - budget: the bytes that deflated entries may still take; reduced by what this one takes.
+    /// - Returns: bytes that are valid as long as their owner lives.
+    /// - Throws: ``CheckpointError`` naming the file and the entry.
     func content(
         of entry: Entry, verifiesChecksum: Bool, budget: inout Int
     ) throws -> (bytes: UnsafeRawBufferPointer, owner: FileBytes) {
@@ -215,7 +222,8 @@ struct ZipArchive {
         if entry.method == 8 {
             guard entry.size <= budget else {
                 throw CheckpointError(
-                    .limitExceeded, "\(file.path): the entry \(quoted(entry.name)) inflates to \(entry.size) bytes; "
+                    .limitExceeded,
+                    "\(file.path): the entry \(quoted(entry.name)) inflates to \(entry.size) bytes; "
                         + "\(budget) are allowed.")
             }
             // Deflate reaches 1032:1 at most; a larger claim is a lie that must not cause an allocation.

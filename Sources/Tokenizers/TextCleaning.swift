@@ -40,15 +40,17 @@ enum TextRepair {
 
     private static func repairedLine(_ line: [Unicode.Scalar], unescapes: Bool) -> [Unicode.Scalar] {
         var line = line
-        while true {
+        // Until nothing changes; the bound keeps a text of nested references ("&amp;amp;amp;...") from taking forever.
+        for _ in 0..<32 {
             let before = line
             if unescapes { line = unescapedStrictly(line) }
             line = line.flatMap(plain)
             line = withUnixLineBreaks(line)
             line = withoutTerminalEscapes(line).filter { !isUnwantedControl($0) }
             line = Array(String(scalars: line).precomposedStringWithCanonicalMapping.unicodeScalars)
-            if line == before { return line }
+            if line == before { break }
         }
+        return line
     }
 
     /// Undoes only references that end in a semicolon.

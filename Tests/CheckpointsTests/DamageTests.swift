@@ -11,11 +11,12 @@ struct DamageTests {
         "arrays_protocol4.pkl", "dtypes_deflated.pt", "dtypes_zip64.pt", "arrays.npz", "lightning.ckpt",
     ]
 
-    @Test("a file cut off at any byte is refused with a sentence", arguments: files)
+    @Test("a file cut off anywhere is refused with a sentence", arguments: files)
     func truncation(name: String) throws {
         let bytes = try contentOfFile(fixture(name))
         #expect(failure(bytes) == nil)
-        for count in 0..<bytes.count {
+        // Every byte of the small ones, some 1,500 places of the larger ones.
+        for count in stride(from: 0, to: bytes.count, by: max(1, bytes.count / 1500)) {
             guard let error = failure(Array(bytes[..<count])) else {
                 Issue.record("\(name) was accepted with \(count) of \(bytes.count) bytes")
                 return
@@ -34,7 +35,9 @@ struct DamageTests {
             var damaged = bytes
             for _ in 0...(round % 4) {
                 let place = Int.random(in: 0..<bytes.count, using: &generator)
-                damaged[place] = round % 2 == 0 ? damaged[place] ^ (1 << UInt8.random(in: 0..<8, using: &generator))
+                damaged[place] =
+                    round % 2 == 0
+                    ? damaged[place] ^ (1 << UInt8.random(in: 0..<8, using: &generator))
                     : UInt8.random(in: 0...255, using: &generator)
             }
             // Without checksums the damage gets further in.
@@ -89,9 +92,13 @@ struct DamageTests {
         ("a list in itself", [0x80, 2] + Array("]q\u{0}h\u{0}a.".utf8)),
         ("a dict in itself", [0x80, 2] + Array("}q\u{0}K\u{1}h\u{0}s.".utf8)),
         // Forty lists, each holding the one before twice: 2^40 values when unfolded.
-        ("a billion laughs", [0x80, 2] + Array("]q\u{0}".utf8) + (0..<40).flatMap { _ in
-            Array("](h\u{0}h\u{0}eq\u{0}".utf8)
-        } + Array(".".utf8)),
+        (
+            "a billion laughs",
+            [0x80, 2] + Array("]q\u{0}".utf8)
+                + (0..<40).flatMap { _ in
+                    Array("](h\u{0}h\u{0}eq\u{0}".utf8)
+                } + Array(".".utf8)
+        ),
         ("a string of 4 GiB", [0x80, 2] + Array("X".utf8) + [255, 255, 255, 255] + Array("a.".utf8)),
         ("a string of 2^63", [0x80, 4, 0x8D, 0, 0, 0, 0, 0, 0, 0, 128] + Array(".".utf8)),
         ("negative length", [0x80, 2, 0x8B, 255, 255, 255, 255] + Array(".".utf8)),
@@ -116,7 +123,8 @@ struct DamageTests {
         for (name, content) in entries {
             let start = offset ?? file.count
             let checksum = Int(content.withUnsafeBytes { fileChecksum(of: $0) })
-            let common = field(0, 2) + field(0, 2) + field(0, 4) + field(checksum, 4) + field(content.count, 4)
+            let common =
+                field(0, 2) + field(0, 2) + field(0, 4) + field(checksum, 4) + field(content.count, 4)
                 + field(content.count, 4) + field(name.utf8.count, 2)
             file += [0x50, 0x4B, 3, 4, 20, 0] + common + field(0, 2) + Array(name.utf8) + content
             var entry = [0x50, 0x4B, 1, 2, 20, 0, 20, 0] + common + field(0, 12) + field(start, 4) + Array(name.utf8)
@@ -156,28 +164,50 @@ struct DamageTests {
         ("two sizes and one stride", torchZip(tensorPickle(shape: "K\u{2}K\u{2}\u{86}"))),
         ("size of 2^62", torchZip(tensorPickle(shape: "\u{8A}\u{8}\0\0\0\0\0\0\0\u{40}\u{85}"))),
         ("stride of 2^62", torchZip(tensorPickle(strides: "\u{8A}\u{8}\0\0\0\0\0\0\0\u{40}\u{85}"))),
-        ("offset of 2^63 - 1", torchZip(tensorPickle(offset: "\u{8A}\u{8}\u{FF}\u{FF}\u{FF}\u{FF}\u{FF}\u{FF}\u{FF}\u{7F}"))),
-        ("one element unfolded to 4 GiB", torchZip(tensorPickle(shape: "J\0\0\0\u{40}\u{85}", strides: "K\u{0}\u{85}"))),
-        ("nine axes", torchZip(tensorPickle(
-            shape: "(" + String(repeating: "K\u{1}", count: 9) + "t",
-            strides: "(" + String(repeating: "K\u{1}", count: 9) + "t"))),
+        (
+            "offset of 2^63 - 1",
+            torchZip(tensorPickle(offset: "\u{8A}\u{8}\u{FF}\u{FF}\u{FF}\u{FF}\u{FF}\u{FF}\u{FF}\u{7F}"))
+        ),
+        (
+            "one element unfolded to 4 GiB",
+            torchZip(tensorPickle(shape: "J\0\0\0\u{40}\u{85}", strides: "K\u{0}\u{85}"))
+        ),
+        (
+            "nine axes",
+            torchZip(
+                tensorPickle(
+                    shape: "(" + String(repeating: "K\u{1}", count: 9) + "t",
+                    strides: "(" + String(repeating: "K\u{1}", count: 9) + "t"))
+        ),
         ("shape that is not integers", torchZip(tensorPickle(shape: "N\u{85}"))),
         ("storage data too short", zip([("a/data.pkl", tensorPickle()), ("a/data/0", [1, 2, 3])])),
         ("no pickle", zip([("a/data/0", sixteen)])),
         ("a script", zip([("a/data.pkl", tensorPickle()), ("a/data/0", sixteen), ("a/constants.pkl", [])])),
-        ("big-endian", zip([("a/data.pkl", tensorPickle()), ("a/data/0", sixteen), ("a/byteorder", Array("big".utf8))])),
+        (
+            "big-endian",
+            zip([("a/data.pkl", tensorPickle()), ("a/data/0", sixteen), ("a/byteorder", Array("big".utf8))])
+        ),
         ("no entries", zip([])),
         ("the same entry twice", zip([("a/data.pkl", tensorPickle()), ("a/data/0", sixteen), ("a/data/0", sixteen)])),
         ("overlapping entries", zip([("a/data.pkl", tensorPickle()), ("a/data.pkk", tensorPickle())], offset: 0)),
         ("encrypted", zip([("a/data.pkl", tensorPickle()), ("a/data/0", sixteen)]) { $0[8] |= 1 }),
         ("another method", zip([("a/data.pkl", tensorPickle()), ("a/data/0", sixteen)]) { $0[10] = 14 }),
-        ("stored here and deflated there", zip([("a/data.pkl", tensorPickle()), ("a/data/0", sixteen)]) { $0[10] = 8 }),
-        ("another name in the directory", zip([("a/data.pkl", tensorPickle()), ("a/data/0", sixteen)]) { $0[46] = 98 }),
+        (
+            "stored here and deflated there",
+            zip([("a/data.pkl", tensorPickle()), ("a/data/0", sixteen)]) { $0[10] = 8 }
+        ),
+        (
+            "another name in the directory",
+            zip([("a/data.pkl", tensorPickle()), ("a/data/0", sixteen)]) { $0[46] = 98 }
+        ),
         ("two sizes", zip([("a/data.pkl", tensorPickle()), ("a/data/0", sixteen)]) { $0[20] &+= 1 }),
         ("a wrong checksum", zip([("a/data.pkl", tensorPickle()), ("a/data/0", sixteen)]) { $0[16] ^= 1 }),
-        ("zip64 without its field", zip([("a/data.pkl", tensorPickle()), ("a/data/0", sixteen)]) {
-            $0.replaceSubrange(20..<28, with: [UInt8](repeating: 255, count: 8))
-        }),
+        (
+            "zip64 without its field",
+            zip([("a/data.pkl", tensorPickle()), ("a/data/0", sixteen)]) {
+                $0.replaceSubrange(20..<28, with: [UInt8](repeating: 255, count: 8))
+            }
+        ),
     ]
 
     @Test("the archive that the broken ones are made from is good")
@@ -199,11 +229,14 @@ struct DamageTests {
         #expect(failure(bytes, options: ReadOptions(maximumInflatedByteCount: 1000))?.code == .limitExceeded)
     }
 
-    @Test("content of other kinds is recognized", arguments: [
-        ("<!DOCTYPE html><html>not found</html>", "web page"), ("version https://git-lfs.github.com/spec/v1\n", "git-lfs"),
-        ("{\"a\": 1}", "JSON"), ("GGUF\u{3}\0\0\0", "GGUF"), ("hello world", "no known format"), ("", "empty"),
-        ("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "zeros"),
-    ])
+    @Test(
+        "content of other kinds is recognized",
+        arguments: [
+            ("<!DOCTYPE html><html>not found</html>", "web page"),
+            ("version https://git-lfs.github.com/spec/v1\n", "git-lfs"),
+            ("{\"a\": 1}", "JSON"), ("GGUF\u{3}\0\0\0", "GGUF"), ("hello world", "no known format"), ("", "empty"),
+            ("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "zeros"),
+        ])
     func otherContent(text: String, word: String) throws {
         let error = try #require(failure(Array(text.utf8)))
         #expect(error.message.contains(word), "\(error)")

@@ -4,10 +4,13 @@ import Testing
 
 @Suite("JSON")
 struct JSONTests {
-    @Test("values read and write the same", arguments: [
-        "null", "true", "-0", "12", "-9223372036854775808", "1.5", "0.1", "1e+300", #""""#, #""a\"\\\n\u0001é😀""#, "[]",
-        "{}", #"{"b":1,"a":[1,2.5,{"c":null}]}"#,
-    ])
+    @Test(
+        "values read and write the same",
+        arguments: [
+            "null", "true", "-0", "12", "-9223372036854775808", "1.5", "0.1", "1e+300", #""""#, #""a\"\\\n\u0001é😀""#,
+            "[]",
+            "{}", #"{"b":1,"a":[1,2.5,{"c":null}]}"#,
+        ])
     func roundTrip(text: String) throws {
         let value = try JSONValue.parse(text)
         #expect(try JSONValue.parse(value.serialized()) == value)
@@ -24,11 +27,15 @@ struct JSONTests {
         #expect(JSONValue.number(.nan).serialized() == "null")
     }
 
-    @Test("what is not JSON is refused with line and column", arguments: [
-        "", " ", "nul", "tru", "01", "-", "+1", "1.", ".5", "1e", "1e400", "NaN", "Infinity", "[1,]", "[1 2]", "[", "{",
-        #"{"a"}"#, #"{"a":}"#, #"{"a":1,}"#, #"{"a":1,"a":2}"#, "{a:1}", "'a'", #""a"#, #""\x""#, #""\u12g4""#, #""\u12""#,
-        #""\ud800""#, #""\ud800\u0041""#, #""\udc00""#, "\"\u{1}\"", "\u{FEFF}1", "1 2", "{} x", "[[[", "// c\n1",
-    ])
+    @Test(
+        "what is not JSON is refused with line and column",
+        arguments: [
+            "", " ", "nul", "tru", "01", "-", "+1", "1.", ".5", "1e", "1e400", "NaN", "Infinity", "[1,]", "[1 2]", "[",
+            "{",
+            #"{"a"}"#, #"{"a":}"#, #"{"a":1,}"#, #"{"a":1,"a":2}"#, "{a:1}", "'a'", #""a"#, #""\x""#, #""\u12g4""#,
+            #""\u12""#,
+            #""\ud800""#, #""\ud800\u0041""#, #""\udc00""#, "\"\u{1}\"", "\u{FEFF}1", "1 2", "{} x", "[[[", "// c\n1",
+        ])
     func refused(text: String) {
         let error = #expect(throws: CheckpointError.self) { try JSONValue.parse(text, source: "a.json") }
         #expect(error?.message.hasPrefix("a.json is not valid JSON at line ") == true)
@@ -89,7 +96,11 @@ struct JSONTests {
             ),
             (
                 "config.json: 'widht' is not an option; did you mean 'width'?",
-                { try JSONFields(["widht": 1] as JSONObject, source: "config.json").rejectUnknown(known: ["width", "depth"]) }
+                {
+                    try JSONFields(["widht": 1] as JSONObject, source: "config.json").rejectUnknown(known: [
+                        "width", "depth",
+                    ])
+                }
             ),
         ]
         for (message, body) in cases {

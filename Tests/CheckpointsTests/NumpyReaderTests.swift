@@ -24,26 +24,31 @@ struct NumpyReaderTests {
         #expect(try numbers(#require(checkpoint["array"])) == ramp(6, "float"))
     }
 
-    @Test("arrays of objects and records are refused by name", arguments: [("objects.npy", "|O"), ("records.npy", "record")])
+    @Test(
+        "arrays of objects and records are refused by name",
+        arguments: [("objects.npy", "|O"), ("records.npy", "record")])
     func refused(name: String, type: String) {
         let error = #expect(throws: CheckpointError.self) { try CheckpointReader.open(fixture(name)) }
         #expect(error?.code == .unsupported)
         #expect(error?.message.contains(type) == true)
     }
 
-    @Test("headers that are not plain are refused", arguments: [
-        "{'descr': '<f4', 'fortran_order': False}", "{'descr': '<f4', 'fortran_order': False, 'shape': (2, -3)}",
-        "{'descr': '<f4', 'fortran_order': maybe, 'shape': (2,)}", "{'descr': '<f4', 'shape': (", "", "{", "{}",
-        "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), 'x': 1}",
-        "{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807, 4)}",
-        "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}",
-        "{'descr': '<f4', 'fortran_order': False, 'shape': (3,)}",
-        "{'descr': '<f4', 'fortran_order': False, 'shape': (1,)}",
-        "{'descr': '<c8', 'fortran_order': False, 'shape': (1,)}",
-        "{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,2)}",
-    ])
+    @Test(
+        "headers that are not plain are refused",
+        arguments: [
+            "{'descr': '<f4', 'fortran_order': False}", "{'descr': '<f4', 'fortran_order': False, 'shape': (2, -3)}",
+            "{'descr': '<f4', 'fortran_order': maybe, 'shape': (2,)}", "{'descr': '<f4', 'shape': (", "", "{", "{}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), 'x': 1}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807, 4)}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (3,)}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (1,)}",
+            "{'descr': '<c8', 'fortran_order': False, 'shape': (1,)}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,2)}",
+        ])
     func brokenHeaders(header: String) {
-        let bytes = NumpyReader.magic + [1, 0, UInt8(header.utf8.count), 0] + Array(header.utf8) + [0, 0, 0, 0, 0, 0, 0, 0]
+        let bytes =
+            NumpyReader.magic + [1, 0, UInt8(header.utf8.count), 0] + Array(header.utf8) + [0, 0, 0, 0, 0, 0, 0, 0]
         #expect(failure(bytes) != nil)
     }
 }

@@ -26,11 +26,14 @@ struct PyTorchReaderTests {
         #expect(checkpoint.skipped.isEmpty)
     }
 
-    @Test("views with strides, offsets and repeated elements are made right", arguments: ["views.pt", "views_legacy.pt"])
+    @Test(
+        "views with strides, offsets and repeated elements are made right", arguments: ["views.pt", "views_legacy.pt"])
     func views(name: String) throws {
         let checkpoint = try CheckpointReader.open(fixture(name))
         let base = ramp(24, "float")
-        func pick(_ rows: [Int], _ columns: [Int]) -> [Double] { rows.flatMap { r in columns.map { base[r * 6 + $0] } } }
+        func pick(_ rows: [Int], _ columns: [Int]) -> [Double] {
+            rows.flatMap { r in columns.map { base[r * 6 + $0] } }
+        }
         let expected: [String: ([Int], [Double])] = [
             "base": ([4, 6], base),
             "transposed": ([6, 4], (0..<6).flatMap { column in (0..<4).map { base[$0 * 6 + column] } }),
@@ -100,7 +103,8 @@ struct PyTorchReaderTests {
         }
         #expect(arguments.name == "argparse.Namespace")
         #expect(arguments.attributes?["width"]?.integerValue == 8)
-        let stripped = try CheckpointReader.open(fixture("lightning.ckpt"), options: ReadOptions(strippedPrefix: "model."))
+        let stripped = try CheckpointReader.open(
+            fixture("lightning.ckpt"), options: ReadOptions(strippedPrefix: "model."))
         #expect(stripped.names.first == "0.weight")
     }
 
@@ -166,5 +170,49 @@ struct PyTorchReaderTests {
         bytes[place] ^= 1
         #expect(failure(bytes)?.code == .checksumMismatch)
         #expect(failure(bytes, options: ReadOptions(verifiesChecksums: false)) == nil)
+    }
+}
+
+@Suite("Choosing the state dict")
+struct StateDictSelectorTests {
+    private let weights = PickleValue.dictionary([(.string("w"), .tensor(Tensor([Float(1)])))])
+    private let call = PickleValue.opaque(
+        .init(name: "os.system", reason: "would be made by calling os.system", attributes: nil))
+
+    private func names(_ root: PickleValue, _ options: ReadOptions = ReadOptions()) throws -> [String] {
+        try StateDictSelector(path: "file", options: options).checkpoint(root, format: .pickle).names
+    }
+
+    @Test("tensors at the root come first, then usual keys, then the only dict with tensors")
+    func order() throws {
+        let both = PickleValue.dictionary([(.string("t"), .tensor(Tensor([Float(1)]))), (.string("model"), weights)])
+        #expect(try names(both) == ["t", "model.w"])
+        #expect(try names(.dictionary([(.string("ema"), weights), (.string("state_dict"), weights)])) == ["w"])
+        #expect(try names(.dictionary([(.string("odd"), weights), (.string("epoch"), .integer(1))])) == ["w"])
+        #expect(throws: CheckpointError.self) {
+            try names(.dictionary([(.string("one"), weights), (.string("two"), weights)]))
+        }
+    }
+
+    @Test("a usual key whose values are refused is not passed over for another dict")
+    func refused() {
+        let root = PickleValue.dictionary([
+            (.string("state_dict"), .dictionary([(.string("w"), call)])), (.string("optimizer"), weights),
+        ])
+        let error = #expect(throws: CheckpointError.self) { try names(root) }
+        #expect(error?.code == .refusedGlobal)
+    }
+
+    @Test("a key may be a path or hold dots")
+    func keys() throws {
+        let nested = PickleValue.dictionary([
+            (.string("a"), .dictionary([(.string("b"), weights)])), (.string("c.d"), weights),
+        ])
+        #expect(try names(nested, ReadOptions(stateDictKey: "a.b")) == ["w"])
+        #expect(try names(nested, ReadOptions(stateDictKey: "c.d")) == ["w"])
+        #expect(throws: CheckpointError.self) { try names(nested, ReadOptions(stateDictKey: "a.c")) }
+        #expect(throws: CheckpointError.self) {
+            try names(nested, ReadOptions(stateDictKey: "a.b", strippedPrefix: "x."))
+        }
     }
 }

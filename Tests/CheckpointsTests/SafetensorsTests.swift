@@ -51,8 +51,14 @@ struct SafetensorsTests {
         ("text after the object", safetensors("{}x")),
         ("NUL after the object", safetensors("{}\0")),
         ("duplicate tensor", safetensors("{\(x),\(x)}", data: four)),
-        ("duplicate member", safetensors(#"{"x":{"dtype":"F32","dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, data: four)),
-        ("duplicate by escape", safetensors(#"{\#(x),"\u0078":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#, data: eight)),
+        (
+            "duplicate member",
+            safetensors(#"{"x":{"dtype":"F32","dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, data: four)
+        ),
+        (
+            "duplicate by escape",
+            safetensors(#"{\#(x),"\u0078":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#, data: eight)
+        ),
         ("tensor not an object", safetensors(#"{"x":1}"#)),
         ("no dtype", safetensors(#"{"x":{"shape":[1],"data_offsets":[0,4]}}"#, data: four)),
         ("no shape", safetensors(#"{"x":{"dtype":"F32","data_offsets":[0,4]}}"#, data: four)),
@@ -65,12 +71,30 @@ struct SafetensorsTests {
         ("fractional size", safetensors(#"{"x":{"dtype":"F32","shape":[1.0],"data_offsets":[0,4]}}"#, data: four)),
         ("string size", safetensors(#"{"x":{"dtype":"F32","shape":["1"],"data_offsets":[0,4]}}"#, data: four)),
         ("shape not an array", safetensors(#"{"x":{"dtype":"F32","shape":1,"data_offsets":[0,4]}}"#, data: four)),
-        ("size over 64 bits", safetensors(#"{"x":{"dtype":"F32","shape":[18446744073709551616],"data_offsets":[0,4]}}"#, data: four)),
-        ("product overflow", safetensors(#"{"x":{"dtype":"F32","shape":[4611686018427387905],"data_offsets":[0,4]}}"#, data: four)),
-        ("product overflow of two", safetensors(#"{"x":{"dtype":"U8","shape":[4294967296,4294967296],"data_offsets":[0,0]}}"#)),
-        ("overflow hidden by zero", safetensors(#"{"x":{"dtype":"U8","shape":[4611686018427387904,4,0],"data_offsets":[0,0]}}"#)),
-        ("nine axes", safetensors(#"{"x":{"dtype":"F32","shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,4]}}"#, data: four)),
-        ("size unlike the offsets", safetensors(#"{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}"#, data: four)),
+        (
+            "size over 64 bits",
+            safetensors(#"{"x":{"dtype":"F32","shape":[18446744073709551616],"data_offsets":[0,4]}}"#, data: four)
+        ),
+        (
+            "product overflow",
+            safetensors(#"{"x":{"dtype":"F32","shape":[4611686018427387905],"data_offsets":[0,4]}}"#, data: four)
+        ),
+        (
+            "product overflow of two",
+            safetensors(#"{"x":{"dtype":"U8","shape":[4294967296,4294967296],"data_offsets":[0,0]}}"#)
+        ),
+        (
+            "overflow hidden by zero",
+            safetensors(#"{"x":{"dtype":"U8","shape":[4611686018427387904,4,0],"data_offsets":[0,0]}}"#)
+        ),
+        (
+            "nine axes",
+            safetensors(#"{"x":{"dtype":"F32","shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,4]}}"#, data: four)
+        ),
+        (
+            "size unlike the offsets",
+            safetensors(#"{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}"#, data: four)
+        ),
         ("one offset", safetensors(#"{"x":{"dtype":"F32","shape":[1],"data_offsets":[0]}}"#, data: four)),
         ("three offsets", safetensors(#"{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4,4]}}"#, data: four)),
         ("reversed offsets", safetensors(#"{"x":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}"#, data: four)),
@@ -78,7 +102,10 @@ struct SafetensorsTests {
         ("first offset not zero", safetensors(#"{"x":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#, data: eight)),
         ("hole", safetensors(#"{\#(x),"y":{"dtype":"U8","shape":[2],"data_offsets":[6,8]}}"#, data: eight)),
         ("overlap", safetensors(#"{\#(x),"y":{"dtype":"F32","shape":[1],"data_offsets":[2,6]}}"#, data: eight)),
-        ("the same bytes twice", safetensors(#"{\#(x),"y":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, data: four)),
+        (
+            "the same bytes twice",
+            safetensors(#"{\#(x),"y":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, data: four)
+        ),
         ("data missing", safetensors("{\(x)}")),
         ("data cut off", safetensors("{\(x)}", data: [0, 0, 128])),
         ("data left over", safetensors("{\(x)}", data: four + [0])),
@@ -124,13 +151,17 @@ struct SafetensorsTests {
         for name in checkpoint.names { #expect(try numbers(#require(checkpoint[name])) == ramp(6, name)) }
     }
 
-    @Test("an index that leaves its folder, promises too much or lists too little is refused", arguments: [
-        #"{"weight_map":{"x":"../part.safetensors"}}"#, #"{"weight_map":{"x":"/etc/passwd"}}"#,
-        #"{"weight_map":{"x":"sub/part.safetensors"}}"#, #"{"weight_map":{"x":"missing.safetensors"}}"#,
-        #"{"weight_map":{"x":""}}"#, #"{"weight_map":{"x":"."}}"#, #"{"weight_map":{"x":1}}"#,
-        #"{"weight_map":{"x":"part.safetensors","z":"part.safetensors"}}"#, #"{"weight_map":{"y":"part.safetensors"}}"#,
-        #"{"weight_map":[]}"#, #"{}"#, #"[]"#, "", #"{"weight_map":{"x":"part.safetensors","x":"part.safetensors"}}"#,
-    ])
+    @Test(
+        "an index that leaves its folder, promises too much or lists too little is refused",
+        arguments: [
+            #"{"weight_map":{"x":"../part.safetensors"}}"#, #"{"weight_map":{"x":"/etc/passwd"}}"#,
+            #"{"weight_map":{"x":"sub/part.safetensors"}}"#, #"{"weight_map":{"x":"missing.safetensors"}}"#,
+            #"{"weight_map":{"x":""}}"#, #"{"weight_map":{"x":"."}}"#, #"{"weight_map":{"x":1}}"#,
+            #"{"weight_map":{"x":"part.safetensors","z":"part.safetensors"}}"#,
+            #"{"weight_map":{"y":"part.safetensors"}}"#,
+            #"{"weight_map":[]}"#, #"{}"#, #"[]"#, "",
+            #"{"weight_map":{"x":"part.safetensors","x":"part.safetensors"}}"#,
+        ])
     func brokenIndex(text: String) throws {
         try withTemporaryFolder { folder in
             try SafetensorsWriter.write(

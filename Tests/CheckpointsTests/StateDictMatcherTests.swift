@@ -61,15 +61,17 @@ struct StateDictMatcherTests {
         #expect(match.unexpected == ["a.bias", "steps"])
     }
 
-    @Test("renames apply in order", arguments: [
-        (StateDictMatcher.Rename.prefix("module.", ""), "module.a.b", "a.b"),
-        (.prefix("module.", ""), "a.module.b", "a.module.b"),
-        (.suffix(".gamma", ".weight"), "norm.gamma", "norm.weight"),
-        (.component("attn", "attention"), "h.attn.attn_bias", "h.attention.attn_bias"),
-        (.key("a", "b"), "a", "b"),
-        (.pattern("h.*.attn.*", "layers.*.attention.*"), "h.12.attn.w", "layers.12.attention.w"),
-        (.pattern("h.*.attn", "layers.*"), "h.1.mlp", "h.1.mlp"),
-    ])
+    @Test(
+        "renames apply in order",
+        arguments: [
+            (StateDictMatcher.Rename.prefix("module.", ""), "module.a.b", "a.b"),
+            (.prefix("module.", ""), "a.module.b", "a.module.b"),
+            (.suffix(".gamma", ".weight"), "norm.gamma", "norm.weight"),
+            (.component("attn", "attention"), "h.attn.attn_bias", "h.attention.attn_bias"),
+            (.key("a", "b"), "a", "b"),
+            (.pattern("h.*.attn.*", "layers.*.attention.*"), "h.12.attn.w", "layers.12.attention.w"),
+            (.pattern("h.*.attn", "layers.*"), "h.1.mlp", "h.1.mlp"),
+        ])
     func renames(rename: StateDictMatcher.Rename, key: String, result: String) {
         #expect(rename.applied(to: key) == result)
     }

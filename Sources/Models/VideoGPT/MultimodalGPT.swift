@@ -267,3 +267,33 @@ extension MultimodalGPT {
         return norm(state.contiguous()).linear(weight, packed: outputHead)
     }
 }
+
+// MARK: - Training
+
+extension MultimodalGPT {
+    /// The cross entropy of every id of both modalities given those before it, in nats.
+    ///
+    /// Slots of the input compete over the input's ids only, slots of the output over the output's: the same as masking
+    /// the scores, at less work.
+    ///
+    /// - Parameters:
+    ///   - input: `[batch, s]`, `int64`.
+    ///   - output: `[batch, t]`, `int64`.
+    ///   - inputWeight: what the input's share of the loss is multiplied by.
+    /// - Returns: the mean over all slots (weighted), and the means of the two modalities, detached.
+    public func loss(
+        input: Tensor, output: Tensor, inputWeight: Double = 1, _ context: ForwardContext
+    ) -> (total: Tensor, input: Tensor, output: Tensor) {
+        let states = norm(hiddenStates(input: input, output: output, context).lastHiddenStates)
+        let (batch, s, t) = (input.shape[0], input.shape[1], output.shape[1])
+        func entropy(_ range: Range<Int>, _ rows: Range<Int>, _ targets: Tensor) -> Tensor {
+            let part = states.sliced(1, range).contiguous().reshaped(to: [-1, states.shape[2]])
+            return part.linear(toLogit.weight.sliced(0, rows)).crossEntropy(targets.reshaped(to: [-1])).sum()
+        }
+        let inputLoss = entropy(0..<s, 0..<inputTokenCount, input)
+        let outputLoss = entropy(s..<(s + t), inputTokenCount..<(inputTokenCount + outputTokenCount), output)
+        let slots = Double(batch) * (inputWeight * Double(s) + Double(t))
+        let total = (inputLoss * inputWeight + outputLoss) / slots
+        return (total, inputLoss.detached / Double(batch * s), outputLoss.detached / Double(batch * t))
+    }
+}

@@ -1,0 +1,102 @@
+import Checkpoints
+import NeuralNets
+
+/// How a run is optimized, evaluated and saved; the same for every model.
+public struct TrainingSettings: Sendable, Equatable {
+    /// The number of optimizer steps.
+    public var steps = 1000
+    /// Items per step.
+    public var batchSize = 8
+    /// Passes that a step's items are split over, to save memory.
+    public var accumulation = 1
+    /// The highest learning rate.
+    public var learningRate = 1e-3
+    /// Steps of linear increase at the start.
+    public var warmupSteps = 100
+    /// What follows the warm-up.
+    public var schedule = LearningRateSchedule.Shape.cosine
+    /// The rate at the end, as a share of the highest.
+    public var finalRateShare = 0.05
+    /// AdamW's weight decay.
+    public var weightDecay = 0.01
+    /// AdamW's second decay rate.
+    public var beta2 = 0.999
+    /// The largest norm of the gradient; larger ones are scaled down. Zero: never.
+    public var clipNorm = 1.0
+    /// The decay of the running average of parameters. Zero: none is kept.
+    public var emaDecay = 0.999
+    /// Of everything random in the run.
+    public var seed: UInt64 = 0
+    /// Steps between lines of the log.
+    public var logEvery = 10
+    /// Steps between evaluations.
+    public var evaluateEvery = 200
+    /// Steps between checkpoints.
+    public var checkpointEvery = 200
+    /// How many checkpoints are kept.
+    public var keepCheckpoints = 2
+
+    /// The defaults.
+    public init() {}
+
+    /// The keys in a configuration file, in its order.
+    public static let keys = [
+        "steps", "batch_size", "accumulation", "learning_rate", "warmup_steps", "schedule", "final_rate_share",
+        "weight_decay", "beta2", "clip_norm", "ema_decay", "seed", "log_every", "evaluate_every", "checkpoint_every",
+        "keep_checkpoints",
+    ]
+
+    /// Reads the settings a configuration states and leaves the others as they are.
+    ///
+    /// - Throws: the reader's error naming the key, what was found and what is allowed.
+    public mutating func read(_ fields: JSONFields) throws {
+        let many = 1...1_000_000_000
+        steps = try fields.integer("steps", in: many, default: steps)
+        batchSize = try fields.integer("batch_size", in: 1...1_000_000, default: batchSize)
+        accumulation = try fields.integer("accumulation", in: 1...batchSize, default: accumulation)
+        learningRate = try fields.double("learning_rate", default: learningRate)
+        warmupSteps = try fields.integer("warmup_steps", in: 0...1_000_000_000, default: warmupSteps)
+        let shape = try fields.string(
+            "schedule", oneOf: LearningRateSchedule.Shape.allCases.map(\.rawValue), default: schedule.rawValue)
+        schedule = LearningRateSchedule.Shape(rawValue: shape) ?? schedule
+        finalRateShare = try fields.double("final_rate_share", default: finalRateShare)
+        weightDecay = try fields.double("weight_decay", default: weightDecay)
+        beta2 = try fields.double("beta2", default: beta2)
+        clipNorm = try fields.double("clip_norm", default: clipNorm)
+        emaDecay = try fields.double("ema_decay", default: emaDecay)
+        seed = UInt64(try fields.integer("seed", in: 0...Int.max, default: Int(clamping: seed)))
+        logEvery = try fields.integer("log_every", in: many, default: logEvery)
+        evaluateEvery = try fields.integer("evaluate_every", in: many, default: evaluateEvery)
+        checkpointEvery = try fields.integer("checkpoint_every", in: many, default: checkpointEvery)
+        keepCheckpoints = try fields.integer("keep_checkpoints", in: many, default: keepCheckpoints)
+        for (key, value, range) in [
+            ("learning_rate", learningRate, 0.0...10.0), ("final_rate_share", finalRateShare, 0...1),
+            ("weight_decay", weightDecay, 0...10), ("beta2", beta2, 0...1), ("clip_norm", clipNorm, 0...1e9),
+            ("ema_decay", emaDecay, 0...1),
+        ] where !range.contains(value) {
+            throw fields.mismatch(key, mustBe: "between \(range.lowerBound) and \(range.upperBound)")
+        }
+        guard batchSize % accumulation == 0 else {
+            throw fields.mismatch("accumulation", mustBe: "a divisor of batch_size (\(batchSize))")
+        }
+    }
+
+    /// The settings as a configuration states them.
+    public var json: JSONObject {
+        [
+            ("steps", .integer(steps)), ("batch_size", .integer(batchSize)), ("accumulation", .integer(accumulation)),
+            ("learning_rate", .number(learningRate)), ("warmup_steps", .integer(warmupSteps)),
+            ("schedule", .string(schedule.rawValue)), ("final_rate_share", .number(finalRateShare)),
+            ("weight_decay", .number(weightDecay)), ("beta2", .number(beta2)), ("clip_norm", .number(clipNorm)),
+            ("ema_decay", .number(emaDecay)), ("seed", .integer(Int(clamping: seed))),
+            ("log_every", .integer(logEvery)), ("evaluate_every", .integer(evaluateEvery)),
+            ("checkpoint_every", .integer(checkpointEvery)), ("keep_checkpoints", .integer(keepCheckpoints)),
+        ].reduce(into: JSONObject()) { $0[$1.0] = $1.1 }
+    }
+
+    /// The learning rates of the run.
+    public var rates: LearningRateSchedule {
+        LearningRateSchedule(
+            shape: schedule, peak: learningRate, finalShare: finalRateShare, warmupSteps: warmupSteps, totalSteps: steps)
+    }
+}

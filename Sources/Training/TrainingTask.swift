@@ -1,0 +1,61 @@
+import NeuralNets
+import Tensors
+
+/// Numbers that a step or an evaluation reports, in the order they are shown.
+public typealias Metrics = [(name: String, value: Double)]
+
+/// What is trained: a model, its data and its loss. The ``Trainer`` does the rest.
+public protocol TrainingTask: AnyObject {
+    /// Holds every parameter that is trained and every buffer that is saved.
+    var module: Module { get }
+    /// The number of training items.
+    var itemCount: Int { get }
+    /// Describes the data, so that a run is never resumed on other data.
+    var dataFingerprint: String { get }
+
+    /// The loss of some items.
+    ///
+    /// - Parameters:
+    ///   - items: (index of the item, epoch) of each.
+    ///   - key: derived from seed, step and pass, for choices about the data.
+    ///   - context: of the forward pass.
+    /// - Returns: a scalar loss on the tape and what to report beside it.
+    func loss(_ items: [(index: Int, epoch: Int)], key: RandomKey, _ context: ForwardContext) throws -> (Tensor, Metrics)
+
+    /// Measures the model on held-out items.
+    func evaluate() throws -> Metrics
+
+    /// Writes pictures of what the model does now.
+    ///
+    /// - Parameters:
+    ///   - path: without extension.
+    ///   - step: the number of steps made.
+    /// - Returns: the files written.
+    func writeSamples(to path: String, step: Int) throws -> [String]
+
+    /// Writes the model as a model directory.
+    func writeModel(to path: String) throws
+}
+
+/// The order in which items are visited: a pure function of the seed and the position.
+struct ItemOrder {
+    let count: Int
+    let key: RandomKey
+    private var epoch = -1
+    private var order: [Int] = []
+
+    init(count: Int, key: RandomKey) {
+        self.count = count
+        self.key = key
+    }
+
+    /// The item at a position of the endless sequence of shuffled epochs.
+    mutating func item(at position: Int) -> (index: Int, epoch: Int) {
+        let wanted = position / count
+        if wanted != epoch {
+            epoch = wanted
+            order = key.derived("order", wanted).permutation(count)
+        }
+        return (order[position % count], wanted)
+    }
+}
