@@ -76,6 +76,12 @@ public final class AdamW {
                 throw TensorError(
                     .shapeMismatch, "The optimizer state of '\(key)' has shape \(first.shape), the parameter \(shape).")
             }
+            let type = parameter.wrappedValue.dtype
+            guard first.dtype == type && second.dtype == type else {
+                throw TensorError(
+                    .dtypeMismatch,
+                    "The optimizer state of '\(key)' is \(first.dtype.rawValue), the parameter \(type.rawValue).")
+            }
             loaded[key] = (first, second)
         }
         moments = loaded
