@@ -19,6 +19,22 @@ public struct VQVAEConfiguration: Sendable, Equatable {
     /// The decay of the codes' running means.
     public var codebookDecay = 0.99
 
+    /// Joins an encoder, a codebook and a decoder.
+    ///
+    /// - Precondition: both halves meet at `embeddingDimension` and have as many axes.
+    public init(
+        encoder: VideoEncoder.Configuration, decoder: VideoDecoder.Configuration, codeCount: Int, embeddingDimension: Int
+    ) {
+        precondition(
+            encoder.outputDimension == embeddingDimension && decoder.inputDimension == embeddingDimension
+                && encoder.kernels[0].count == decoder.kernels[0].count,
+            "VQVAEConfiguration: encoder and decoder do not meet at \(embeddingDimension) channels")
+        self.encoder = encoder
+        self.decoder = decoder
+        self.codeCount = codeCount
+        self.embeddingDimension = embeddingDimension
+    }
+
     /// Reads the arguments of `models.video_gpt.model.video_vqvae`, or of `image_vqvae` with windows of two axes.
     ///
     /// - Throws: ``ModelError`` with code `.invalidConfiguration`, or the reader's error for a value of the wrong kind.
@@ -116,7 +132,7 @@ public struct VQVAEConfiguration: Sendable, Equatable {
 }
 
 /// A list of windows, one per layer, each with as many sizes as there are axes.
-private func windows(_ fields: JSONFields, _ key: String, _ dimensions: Int) throws -> [[Int]]? {
+func windows(_ fields: JSONFields, _ key: String, _ dimensions: Int) throws -> [[Int]]? {
     guard fields.has(key) else { return nil }
     let rows = (fields.object[key]?.arrayValue ?? []).compactMap { $0.arrayValue?.compactMap(\.integerValue) }
     guard !rows.isEmpty, rows.count == fields.object[key]?.arrayValue?.count,
