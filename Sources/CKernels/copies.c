@@ -5,7 +5,7 @@
 
 // Calls BODY for each row of the last axis, with `i` the strided start of the row and `row` its number.
 #define FOR_EACH_STRIDED_ROW(BODY)                                                                                     \
-    long n = rank > 0 ? shape[rank - 1] : 1, step = rank > 0 ? steps[rank - 1] : 1, rows = 1, at[16] = {0}, i = 0;     \
+    long n = rank > 0 ? shape[rank - 1] : 1, step = rank > 0 ? steps[rank - 1] : 1, rows = 1, at[64] = {0}, i = 0;     \
     for (long d = 0; d + 1 < rank; d++) rows *= shape[d];                                                              \
     for (long row = 0; row < rows; row++) {                                                                            \
         BODY                                                                                                           \
@@ -113,8 +113,10 @@ static inline double load_real(int type, const void *x, long i) {
     default: return from_f16(((const uint16_t *)x)[i]);
     }
 }
-static inline int64_t saturate(double x) {
+static inline int64_t saturate(int type, double x) {
     if (x != x) return 0;
+    if (type == MM_I32) return x >= 2147483647.0 ? INT32_MAX : x <= -2147483648.0 ? INT32_MIN : (int64_t)x;
+    if (type == MM_U8) return x >= 255.0 ? 255 : x <= 0.0 ? 0 : (int64_t)x;
     if (x >= 9223372036854775808.0) return INT64_MAX;
     if (x < -9223372036854775808.0) return INT64_MIN;
     return (int64_t)x;
@@ -150,7 +152,7 @@ void mm_cast(int from, int to, long n, const void *x, void *y) {
             ((uint8_t *)y)[i] = from_real ? load_real(from, x, i) != 0 : load_int(from, x, i) != 0;
             continue;
         }
-        int64_t value = from_real ? saturate(load_real(from, x, i)) : load_int(from, x, i);
+        int64_t value = from_real ? saturate(to, load_real(from, x, i)) : load_int(from, x, i);
         switch (to) {
         case MM_I64: ((int64_t *)y)[i] = value; break;
         case MM_I32: ((int32_t *)y)[i] = (int32_t)value; break;

@@ -99,7 +99,7 @@ static void S(compare_row)(int op, long n, const T *a, long sa, const T *b, long
 
 // Walks all axes but the last like an odometer.
 #define FOR_EACH_ROW(ROW)                                                                                              \
-    long n = rank > 0 ? shape[rank - 1] : 1, rows = 1, at[16] = {0}, ia = 0, ib = 0;                                   \
+    long n = rank > 0 ? shape[rank - 1] : 1, rows = 1, at[64] = {0}, ia = 0, ib = 0;                                   \
     long sa = rank > 0 ? a_steps[rank - 1] : 1, sb = rank > 0 ? b_steps[rank - 1] : 1;                                 \
     for (long d = 0; d + 1 < rank; d++) rows *= shape[d];                                                              \
     for (long row = 0; row < rows; row++) {                                                                            \

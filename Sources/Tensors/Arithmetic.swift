@@ -141,19 +141,19 @@ extension Tensor {
 
     /// The elementwise maximum (`a` where equal, NaN where either is), with broadcasting.
     public static func maximum(_ a: Tensor, _ b: Tensor) -> Tensor {
-        let mask = a.detached >= b.detached
-        return binary(MM_MAXIMUM, a, b, "maximum").recorded(from: [a, b]) { [shapeA = a.shape, shapeB = b.shape] gradient in
-            let chosen = gradient * mask.cast(to: gradient.dtype)
-            return [chosen.summed(to: shapeA), (gradient - chosen).summed(to: shapeB)]
+        let (x, y) = (a.detached, b.detached)
+        return binary(MM_MAXIMUM, a, b, "maximum").recorded(from: [a, b]) { gradient in
+            let chosen = gradient * (x >= y).cast(to: gradient.dtype)
+            return [chosen.summed(to: x.shape), (gradient - chosen).summed(to: y.shape)]
         }
     }
 
     /// The elementwise minimum (`a` where equal), with broadcasting.
     public static func minimum(_ a: Tensor, _ b: Tensor) -> Tensor {
-        let mask = a.detached <= b.detached
-        return binary(MM_MINIMUM, a, b, "minimum").recorded(from: [a, b]) { [shapeA = a.shape, shapeB = b.shape] gradient in
-            let chosen = gradient * mask.cast(to: gradient.dtype)
-            return [chosen.summed(to: shapeA), (gradient - chosen).summed(to: shapeB)]
+        let (x, y) = (a.detached, b.detached)
+        return binary(MM_MINIMUM, a, b, "minimum").recorded(from: [a, b]) { gradient in
+            let chosen = gradient * (x <= y).cast(to: gradient.dtype)
+            return [chosen.summed(to: x.shape), (gradient - chosen).summed(to: y.shape)]
         }
     }
 
@@ -175,19 +175,21 @@ extension Tensor {
                 }
             }
         }
-        return result.recorded(from: [self]) { [$0.affine(scale: scale, shift: 0)] }
+        return result.recorded(from: [self]) { [$0 * scale] }
     }
+
+    // Products add -0, which changes no value: adding 0 would turn -0 into 0.
 
     /// Each element plus a number.
     public static func + (a: Tensor, b: Double) -> Tensor { a.affine(scale: 1, shift: b) }
     /// Each element minus a number.
     public static func - (a: Tensor, b: Double) -> Tensor { a.affine(scale: 1, shift: -b) }
     /// Each element times a number.
-    public static func * (a: Tensor, b: Double) -> Tensor { a.affine(scale: b, shift: 0) }
+    public static func * (a: Tensor, b: Double) -> Tensor { a.affine(scale: b, shift: -0.0) }
     /// Each element times a number.
-    public static func * (a: Double, b: Tensor) -> Tensor { b.affine(scale: a, shift: 0) }
+    public static func * (a: Double, b: Tensor) -> Tensor { b.affine(scale: a, shift: -0.0) }
     /// Each element divided by a number.
-    public static func / (a: Tensor, b: Double) -> Tensor { a.affine(scale: 1 / b, shift: 0) }
+    public static func / (a: Tensor, b: Double) -> Tensor { a.affine(scale: 1 / b, shift: -0.0) }
     /// A number minus each element.
     public static func - (a: Double, b: Tensor) -> Tensor { b.affine(scale: -1, shift: a) }
 

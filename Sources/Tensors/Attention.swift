@@ -52,6 +52,12 @@ public func scaledDotProductAttention(
         : (query.detached.runningLast(), key.detached.runningLast(), value.detached.runningLast())
     let (batch, heads, queries, keys) = (q.shape[0], q.shape[1], q.shape[2], k.shape[2])
     let output = Tensor(uninitialized: [batch, queries, heads, v.shape[3]], dtype: q.dtype).transposed(1, 2)
+    precondition(
+        mask.keep.map { $0.dtype == .bool || $0.dtype == .uint8 } ?? true,
+        "attention: a mask is bool, not \(mask.keep?.dtype.rawValue ?? "")")
+    precondition(
+        dropout.map { (0..<1).contains($0.probability) } ?? true,
+        "attention: dropout \(dropout?.probability ?? 0) is not in 0..<1")
     let keep = mask.keep.map { $0.broadcast(to: [batch, heads, queries, keys]) }
     var shape = mm_attention()
     shape.batch = batch

@@ -40,9 +40,9 @@ extension Tensor {
     }
 }
 
-/// The bits of a value rounded to half precision.
-func halfBits(_ value: Float) -> UInt16 {
+/// The bits of a value rounded to a storage type of two bytes.
+func storageBits(_ value: Float, _ type: DType) -> UInt16 {
     var (input, output) = (value, UInt16(0))
-    mm_cast(DType.float32.kernelCode, DType.float16.kernelCode, 1, &input, &output)
+    mm_cast(DType.float32.kernelCode, type.kernelCode, 1, &input, &output)
     return output
 }

@@ -37,6 +37,14 @@ public struct ConvolutionGeometry: Sendable, Equatable {
         }
     }
 
+    /// Traps unless there is one number per axis and every step is positive.
+    func requireConsistent(_ operation: String) {
+        precondition(
+            [stride, dilation, padFront, padBack].allSatisfy { $0.count == kernel.count }
+                && (stride + dilation + kernel).allSatisfy { $0 > 0 },
+            "\(operation): kernel \(kernel), stride \(stride), dilation \(dilation) and padding \(padFront), \(padBack) do not fit")
+    }
+
     /// The kernels' description of the convolution whose input has `inputSize` and output `outputSize`.
     func descriptor(batch: Int, inputs: Int, outputs: Int, inputSize: [Int], outputSize: [Int]) -> mm_conv {
         func three(_ values: [Int], _ fill: Int) -> (Int, Int, Int) {
@@ -66,6 +74,8 @@ extension Tensor {
             rank == weight.rank && (3...5).contains(rank) && shape[1] == weight.shape[1]
                 && Array(weight.shape[2...]) == geometry.kernel,
             "convolution: input \(shape) does not fit weight \(weight.shape)")
+        requireBias(bias, of: weight, outputs: weight.shape[0], "convolution")
+        geometry.requireConsistent("convolution")
         let x = contiguous().detached
         let w = weight.contiguous().detached
         let size = geometry.outputSize(Array(shape[2...]))
@@ -113,6 +123,8 @@ extension Tensor {
             rank == weight.rank && (3...5).contains(rank) && shape[1] == weight.shape[0]
                 && Array(weight.shape[2...]) == geometry.kernel,
             "transposed convolution: input \(shape) does not fit weight \(weight.shape)")
+        requireBias(bias, of: weight, outputs: weight.shape[1], "transposed convolution")
+        geometry.requireConsistent("transposed convolution")
         let x = contiguous().detached
         let w = weight.contiguous().detached
         let size: [Int] = (0..<(rank - 2)).map { axis in

@@ -96,7 +96,8 @@ extension Tensor {
         let x = detached
         let result = Tensor.binary(MM_POWER, x, Tensor(repeating: exponent, shape: [], dtype: dtype), "power")
         return result.recorded(from: [self]) { gradient in
-            [gradient * x.power(exponent - 1) * exponent]
+            // The derivative of x^0 is 0 everywhere, at 0 too.
+            [exponent == 0 ? gradient * 0 : gradient * x.power(exponent - 1) * exponent]
         }
     }
 
@@ -105,6 +106,7 @@ extension Tensor {
     ///
     /// - Precondition: the shapes agree.
     public func straightThrough(to other: Tensor) -> Tensor {
+        requireSame(self, other, "straightThrough")
         precondition(shape == other.shape, "straightThrough: the shapes \(shape) and \(other.shape) differ")
         return detached.recorded(from: [other]) { [$0] }
     }

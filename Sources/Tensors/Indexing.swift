@@ -62,7 +62,18 @@ extension Tensor {
     ///   - count: how many labels there are.
     /// - Returns: sums `[count, width]` and counts `[count]`, both of this tensor's type, not recorded.
     public func sums(by labels: Tensor, count: Int) -> (sums: Tensor, counts: Tensor) {
+        requireReal(self, "sums")
+        precondition(
+            rank == 2 && labels.shape == [shape[0]] && labels.dtype == .int64,
+            "sums: rows \(shape) need int64 labels [\(shape.first ?? 0)], not \(labels.dtype.rawValue) \(labels.shape)")
         let index = labels.contiguous()
+        withTensors(index) {
+            let numbers = index.pointer(Int64.self)
+            for i in 0..<index.count {
+                precondition(
+                    (0..<Int64(count)).contains(numbers[i]), "sums: label \(numbers[i]) is outside \(count) labels")
+            }
+        }
         let sums = Self.scatterRows(detached, index, into: [count, size(-1)])
         let ones = Tensor.ones([index.count, 1], dtype: dtype)
         return (sums, Self.scatterRows(ones, index, into: [count, 1]).reshaped(to: [count]))
@@ -75,6 +86,7 @@ extension Tensor {
     /// - Complexity: one product of rows x count x width; peak memory one `[1024, count]` tile.
     public func nearestRows(in codes: Tensor) -> Tensor {
         requireSame(self, codes, "nearestRows")
+        requireReal(self, "nearestRows")
         precondition(
             rank == 2 && codes.rank == 2 && shape[1] == codes.shape[1] && codes.shape[0] > 0,
             "nearestRows: \(shape) cannot be compared with codes \(codes.shape)")

@@ -47,7 +47,8 @@ extension Tensor {
             shape[unknown] = count / known
         }
         precondition(
-            elementCount(of: shape) == count, "reshaped: \(self.shape) and \(newShape) hold different numbers of elements")
+            shape.allSatisfy { $0 >= 0 } && elementCount(of: shape) == count,
+            "reshaped: \(self.shape) and \(newShape) hold different numbers of elements")
         let dense = contiguous().detached
         let from = self.shape
         return Tensor(
@@ -57,9 +58,10 @@ extension Tensor {
 
     /// The axes `first` to `last` merged into one.
     public func flattened(_ first: Int = 0, _ last: Int = -1) -> Tensor {
+        if rank == 0 { return reshaped(to: [1]) }
         let first = normalizedAxis(first, rank: rank, operation: "flattened")
         let last = normalizedAxis(last, rank: rank, operation: "flattened")
-        if rank == 0 { return reshaped(to: [1]) }
+        precondition(first <= last, "flattened: axes \(first) to \(last) of \(shape) are out of order")
         let merged = shape[first...last].reduce(1, *)
         return reshaped(to: Array(shape[..<first]) + [merged] + Array(shape[(last + 1)...]))
     }
@@ -159,8 +161,8 @@ extension Tensor {
     /// Equal consecutive parts along an axis.
     /// - Precondition: the axis divides into `parts`.
     public func split(_ axis: Int, into parts: Int) -> [Tensor] {
+        precondition(parts > 0 && size(axis) % parts == 0, "split: axis \(axis) of \(shape) does not divide into \(parts) parts")
         let length = size(axis) / parts
-        precondition(length * parts == size(axis), "split: axis \(axis) of \(shape) does not divide into \(parts) parts")
         return (0..<parts).map { sliced(axis, ($0 * length)..<(($0 + 1) * length)) }
     }
 
@@ -197,13 +199,16 @@ extension Tensor {
     ///
     /// - Parameter amounts: (before, after) for each axis; empty means none.
     public func padded(_ amounts: [(before: Int, after: Int)]) -> Tensor {
-        precondition(amounts.count == rank, "padded: \(amounts.count) amounts for \(rank) axes")
+        precondition(amounts.count == rank, "padded: \(amounts.count) amounts for \(rank) axes of \(shape)")
+        precondition(
+            amounts.allSatisfy { $0.before >= 0 && $0.after >= 0 }, "padded: \(amounts) for \(shape) has a negative amount")
+        if rank == 0 { return self }
         let newShape = zip(shape, amounts).map { $0 + $1.before + $1.after }
         let result = Tensor.zeros(newShape, dtype: dtype)
         let inside = Tensor(
             storage: result.storage, dtype: dtype, shape: shape, strides: result.strides,
             offset: zip(result.strides, amounts).reduce(0) { $0 + $1.0 * $1.1.before })
-        if rank > 0 { inside.write(detached, axis: 0, at: 0) }
+        inside.write(detached, axis: 0, at: 0)
         let from = shape
         return result.recorded(from: [self]) { gradient in
             var part = gradient

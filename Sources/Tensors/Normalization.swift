@@ -15,6 +15,7 @@ extension Tensor {
         precondition(
             (gain.map { $0.shape == [width] } ?? true) && (offset.map { $0.shape == [width] && gain != nil } ?? true),
             "layerNorm: gain and offset must have shape [\(width)]")
+        for other in [gain, offset] { if let other { requireSame(self, other, "layerNorm") } }
         let x = contiguous().detached
         let rows = width == 0 ? 0 : count / width
         let y = Tensor(uninitialized: shape, dtype: dtype)
@@ -110,7 +111,8 @@ extension Tensor {
         precondition(
             rank >= 2 && groups > 0 && shape[1] % groups == 0, "groupNorm: \(shape) does not divide into \(groups) groups")
         let perChannel = [1, shape[1]] + [Int](repeating: 1, count: rank - 2)
-        var y = reshaped(to: [shape[0] * groups, -1]).layerNorm(epsilon: epsilon).reshaped(to: shape)
+        let perGroup = shape[1] / groups * shape[2...].reduce(1, *)
+        var y = reshaped(to: [shape[0] * groups, perGroup]).layerNorm(epsilon: epsilon).reshaped(to: shape)
         if let gain { y = y * gain.reshaped(to: perChannel) }
         if let offset { y = y + offset.reshaped(to: perChannel) }
         return y
@@ -135,6 +137,7 @@ extension Tensor {
     ///   - epsilon: added to the variance.
     public func batchNorm(gain: Tensor, offset: Tensor, epsilon: Double) -> BatchNormResult {
         requireReal(self, "batchNorm")
+        precondition(rank >= 2, "batchNorm: \(shape) has no channel axis")
         let channels = shape[1]
         let x = contiguous().detached
         let mean = Tensor(uninitialized: [channels], dtype: dtype)
@@ -152,6 +155,7 @@ extension Tensor {
     /// Normalizes each channel by given statistics (batch normalization at inference).
     public func batchNorm(mean: Tensor, variance: Tensor, gain: Tensor, offset: Tensor, epsilon: Double) -> Tensor {
         requireReal(self, "batchNorm")
+        precondition(rank >= 2, "batchNorm: \(shape) has no channel axis")
         return batchNormalized(
             contiguous().detached, mean.detached, variance.detached, gain, offset, epsilon, usesBatchStatistics: false)
     }

@@ -44,6 +44,10 @@ extension Tensor {
     public mutating func stepAdamW(
         gradient: Tensor, first: inout Tensor, second: inout Tensor, numbers: AdamWStep
     ) {
+        requireReal(self, "stepAdamW")
+        precondition(
+            first.dtype == dtype && second.dtype == dtype && numbers.step > 0,
+            "stepAdamW: moments of \(first.dtype.rawValue) and step \(numbers.step) for a parameter of \(dtype.rawValue)")
         precondition(
             gradient.shape == shape && first.shape == shape && second.shape == shape && gradient.dtype == dtype,
             "stepAdamW: gradient \(gradient.shape) does not fit parameter \(shape)")
@@ -73,6 +77,7 @@ extension Tensor {
 
     /// `self = self * (1 - weight) + other * weight`, in place.
     public mutating func blend(_ other: Tensor, weight: Double) {
+        precondition(other.shape == shape, "blend: \(other.shape) does not fit \(shape)")
         self = withoutGradients { detached * (1 - weight) + other.detached * weight }
     }
 }

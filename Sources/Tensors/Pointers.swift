@@ -28,6 +28,14 @@ func requireReal(_ tensor: Tensor, _ operation: String) {
         "\(operation): \(tensor.dtype.rawValue) values must be cast to float32 or float64 first")
 }
 
+/// Traps unless a bias, if there is one, has one number of the weight's type for each output.
+func requireBias(_ bias: Tensor?, of weight: Tensor, outputs: Int, _ operation: String) {
+    guard let bias else { return }
+    requireSame(bias, weight, operation)
+    precondition(
+        bias.shape == [outputs], "\(operation): bias \(bias.shape) does not fit weight \(weight.shape): it must be [\(outputs)]")
+}
+
 /// Traps unless both tensors have one element type.
 func requireSame(_ a: Tensor, _ b: Tensor, _ operation: String) {
     precondition(

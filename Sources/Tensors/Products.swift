@@ -121,6 +121,10 @@ extension Tensor {
         precondition(
             weight.rank == 2 && rank >= 1 && size(-1) == weight.shape[1],
             "linear: \(shape) x weight \(weight.shape): the last axis must be \(weight.shape.last ?? 0)")
+        requireBias(bias, of: weight, outputs: weight.shape[0], "linear")
+        precondition(
+            packed.map { $0.outputs == weight.shape[0] && $0.inputs == weight.shape[1] } ?? true,
+            "linear: the packed weights are not those of weight \(weight.shape)")
         let inputs = [self, weight] + (bias.map { [$0] } ?? [])
         let records = GradientMode.isEnabled && inputs.contains { $0.node != nil }
         let x = detached.contiguousRows()

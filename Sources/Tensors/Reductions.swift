@@ -6,6 +6,7 @@ extension Tensor {
     /// The tensor seen as [outer, reduced, inner] with the reduced axes brought together, and the kept shape.
     private func grouped(_ axes: [Int], _ name: String) -> (dense: Tensor, outer: Int, count: Int, inner: Int, kept: [Int]) {
         let reduced = Set(axes.map { normalizedAxis($0, rank: rank, operation: name) })
+        precondition(reduced.count == axes.count, "\(name): the axes \(axes) of \(shape) repeat one")
         let ordered = reduced.sorted()
         let kept = (0..<rank).filter { !reduced.contains($0) }
         let keptShape = kept.map { shape[$0] }

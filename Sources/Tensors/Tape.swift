@@ -12,6 +12,9 @@ final class GradientNode: @unchecked Sendable {
     /// Turns the gradient of the result into those of the inputs; `nil` for a leaf, and once used.
     fileprivate(set) var backward: ((Tensor) -> [Tensor?])?
 
+    /// Whether a walk has been through and let go of what a second one would need.
+    fileprivate(set) var isSpent = false
+
     private static let counter = Atomic<UInt64>(0)
 
     init(inputs: [GradientNode?], backward: ((Tensor) -> [Tensor?])?) {
@@ -121,6 +124,7 @@ public func gradients(of results: [(Tensor, Tensor)]) -> Gradients {
         }
         while let number = order.removeLargest() {
             guard let (node, gradient) = pending.removeValue(forKey: number) else { continue }
+            precondition(!node.isSpent, "backward: this part of the tape was walked before and released")
             guard let backward = node.backward else {
                 leaves[number] = gradient
                 continue
@@ -128,6 +132,7 @@ public func gradients(of results: [(Tensor, Tensor)]) -> Gradients {
             let inputs = node.inputs
             node.backward = nil
             node.inputs = []
+            node.isSpent = true
             for (input, gradient) in zip(inputs, backward(gradient)) {
                 if let input, let gradient { add(gradient, to: input) }
             }

@@ -27,6 +27,7 @@ public struct Tensor: Sendable {
 
     /// Memory for a new tensor, its elements not yet written.
     init(uninitialized shape: [Int], dtype: DType) {
+        precondition(shape.allSatisfy { $0 >= 0 }, "Tensor: the shape \(shape) has a negative size")
         let count = elementCount(of: shape)
         self.init(
             storage: Storage(byteCount: count * dtype.byteCount), dtype: dtype, shape: shape,
@@ -126,14 +127,16 @@ extension Tensor {
     }
 
     private static func validate(byteCount: Int, shape: [Int], dtype: DType) throws {
-        var expected = dtype.byteCount
+        // Strides are products of the sizes that are not zero: they must not overflow either.
+        var span = dtype.byteCount
         for size in shape {
-            let (product, overflow) = expected.multipliedReportingOverflow(by: size)
+            let (product, overflow) = span.multipliedReportingOverflow(by: max(size, 1))
             guard size >= 0, !overflow else {
                 throw TensorError(.invalidSize, "The shape \(shape) is not one a tensor can have.")
             }
-            expected = product
+            span = product
         }
+        let expected = shape.contains(0) ? 0 : span
         guard expected == byteCount else {
             throw TensorError(
                 .invalidSize, "A \(dtype.rawValue) tensor of shape \(shape) takes \(expected) bytes, not \(byteCount).")
@@ -170,8 +173,7 @@ extension Tensor {
         case .int32: bind(Int32.self, Int32(value))
         case .uint8: bind(UInt8.self, UInt8(value))
         case .bool: bind(Bool.self, value != 0)
-        case .bfloat16: bind(UInt16.self, UInt16(truncatingIfNeeded: Float(value).bitPattern >> 16))
-        case .float16: bind(UInt16.self, halfBits(Float(value)))
+        case .bfloat16, .float16: bind(UInt16.self, storageBits(Float(value), dtype))
         }
     }
 

@@ -15,8 +15,9 @@ struct MMGen: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            TextToVideo.self, TextToImage.self, Forward.self,
-            // Training verbs stand here.
+            TextToVideo.self, TextToImage.self, ContinueVideo.self, Encode.self, Decode.self, Reconstruct.self,
+            TrainVQVAE.self, TrainGPT.self, Forward.self,
+            Tokenize.self, Convert.self, Inspect.self, Models.self,
         ])
 
     /// Runs the command line; every way out of the program but a signal leads through here.

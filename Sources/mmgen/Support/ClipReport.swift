@@ -14,11 +14,11 @@ struct ClipReport {
     ///
     /// - Parameters:
     ///   - written: what the writer says.
+    ///   - file: its name as the person gave it.
     ///   - details: members for the manifest and the JSON, such as the prompt.
     mutating func add(
-        _ written: WrittenMedia, frames: Int, frameRate: Double, details: JSONObject, _ console: Console
+        _ written: WrittenMedia, at file: URL, frames: Int, frameRate: Double, details: JSONObject, _ console: Console
     ) {
-        guard let file = written.files.first else { return }
         var entry: JSONObject = ["file": .string(file.relativePath)]
         for (key, value) in details.members { entry[key] = value }
         entry["frames"] = .integer(frames)
@@ -27,7 +27,11 @@ struct ClipReport {
         if frames > 1 { entry["frame_rate"] = .number(frameRate) }
         entries.append(entry)
         let size = "\(written.width) x \(written.height)"
-        let what = frames > 1 ? "\(frames) frames of \(size), \(shortNumber(frameRate)) per second" : size
+        let isSheet = frames > 1 && written.format.isStill && written.files.count == 1
+        let what =
+            isSheet
+            ? "a sheet of \(frames) frames, \(size)"
+            : frames > 1 ? "\(frames) frames of \(size), \(shortNumber(frameRate)) per second" : size
         console.result(console.isQuiet ? file.relativePath : "\(file.relativePath)  (\(what))")
         for note in written.notes where !notes.contains(note) {
             notes.append(note)

@@ -65,7 +65,7 @@ struct GenerationJob {
                     let written = try writeClip(frames, to: file, frameRate: frameRate)
                     progress.clear()
                     report.add(
-                        written, frames: frames.shape[0], frameRate: frameRate, details: details(sample), console)
+                        written, at: file, frames: frames.shape[0], frameRate: frameRate, details: details(sample), console)
                 })
         } catch {
             progress.clear()

@@ -1,0 +1,151 @@
+import CKernels
+import Testing
+
+/// One axis of a convolution.
+struct AxisCase: Sendable, CustomTestStringConvertible {
+    let input, kernel, stride, dilation, front, back: Int
+    init(_ input: Int, k: Int, s: Int = 1, d: Int = 1, pad front: Int = 0, _ back: Int? = nil) {
+        (self.input, kernel, stride, dilation, self.front) = (input, k, s, d, front)
+        self.back = back ?? front
+    }
+    var output: Int { (input + front + back - dilation * (kernel - 1) - 1) / stride + 1 }
+    var testDescription: String { "\(input) k\(kernel) s\(stride) d\(dilation) pad \(front),\(back)" }
+}
+
+@Suite("Kernels: convolutions")
+struct KernelConvolutionTests {
+    /// The combinations that models use, and the awkward ones: kernel below the stride, uneven and oversized padding.
+    static let axes: [AxisCase] = [
+        .init(9, k: 1), .init(8, k: 3, pad: 1), .init(9, k: 3, s: 2, pad: 1), .init(8, k: 4, s: 2, pad: 1),
+        .init(10, k: 2, s: 3), .init(7, k: 1, s: 2), .init(11, k: 3, d: 2, pad: 2), .init(9, k: 3, s: 2, d: 2, pad: 2, 0),
+        .init(6, k: 4, s: 2, pad: 2, 1), .init(5, k: 3, pad: 4), .init(12, k: 2, s: 2), .init(9, k: 5, s: 3, pad: 0, 3),
+        .init(37, k: 3, pad: 1), .init(40, k: 4, s: 2, pad: 1), .init(1, k: 3, pad: 1), .init(4, k: 4, s: 4),
+    ]
+
+    func shape(_ d: AxisCase, _ h: AxisCase, _ w: AxisCase, batch: Int, _ input: Int, _ output: Int) -> mm_conv {
+        mm_conv(
+            batch: batch, in_channels: input, out_channels: output, in_size: (d.input, h.input, w.input),
+            out_size: (d.output, h.output, w.output), kernel: (d.kernel, h.kernel, w.kernel),
+            stride: (d.stride, h.stride, w.stride), dilation: (d.dilation, h.dilation, w.dilation),
+            pad_front: (d.front, h.front, w.front))
+    }
+
+    struct Results { var y, gx, gw: [Float] }
+
+    func volume(_ s: (Int, Int, Int)) -> Int { s.0 * s.1 * s.2 }
+
+    func run(_ s: mm_conv, bias: Bool, activation: Int32) -> Results {
+        var s = s
+        let nx = s.batch * s.in_channels * volume(s.in_size), ny = s.batch * s.out_channels * volume(s.out_size)
+        let nw = s.in_channels * s.out_channels * volume(s.kernel)
+        let x = kernelValues(nx, seed: 1), w = kernelValues(nw, seed: 2), gy = kernelValues(ny, seed: 3)
+        let b = bias ? kernelValues(s.out_channels, seed: 4) : nil, gb = bias ? kernelValues(s.in_channels, seed: 5) : nil
+        var r = Results(
+            y: .init(repeating: .nan, count: ny), gx: .init(repeating: .nan, count: nx),
+            gw: .init(repeating: .nan, count: nw))
+        mm_conv_forward_f32(&s, x, w, b, activation, &r.y)
+        mm_conv_backward_data_f32(&s, gy, w, gb, activation, &r.gx)
+        mm_conv_backward_weights_f32(&s, x, gy, &r.gw)
+        return r
+    }
+
+    /// The same inputs through the plain loops.
+    func differences(_ r: Results, _ s: mm_conv, bias: Bool, activation: Int32) -> (Double, Double, Double) {
+        var s = s
+        let x = widened(kernelValues(r.gx.count, seed: 1)), w = widened(kernelValues(r.gw.count, seed: 2))
+        let gy = widened(kernelValues(r.y.count, seed: 3))
+        let b = bias ? widened(kernelValues(s.out_channels, seed: 4)) : nil
+        let gb = bias ? widened(kernelValues(s.in_channels, seed: 5)) : nil
+        var y = [Double](repeating: 0, count: r.y.count), gx = [Double](repeating: 0, count: r.gx.count)
+        var gw = [Double](repeating: 0, count: r.gw.count)
+        mm_conv_forward_f64(&s, x, w, b, activation, &y)
+        mm_conv_backward_data_f64(&s, gy, w, gb, activation, &gx)
+        mm_conv_backward_weights_f64(&s, x, gy, &gw)
+        return (largestDifference(r.y, y), largestDifference(r.gx, gx), largestDifference(r.gw, gw))
+    }
+
+    func check(_ s: mm_conv, bias: Bool = false, activation: Int32 = 0, _ comment: Comment) {
+        let found = differences(
+            run(s, bias: bias, activation: activation), s, bias: bias, activation: activation)
+        #expect(found.0 < 2e-5, "forward, \(comment)")
+        #expect(found.1 < 2e-5, "data, \(comment)")
+        // A single chain over samples and positions: its error grows with the length.
+        let length = s.batch * volume(s.out_size)
+        #expect(found.2 < 2e-5 * max(1, Double(length) / 1000), "weights, \(comment)")
+    }
+
+    @Test("2-D: every combination agrees with the definition", arguments: availableInstructionSets, axes)
+    func planar(instructionSet: String, width: AxisCase) {
+        withInstructionSet(instructionSet) {
+            for (index, height) in Self.axes.enumerated() {
+                let s = shape(.init(1, k: 1), height, width, batch: 2, 1 + index % 5, 1 + index % 8)
+                check(s, bias: index % 2 == 0, activation: index % 3 == 0 ? 1 : 0, "\(height) x \(width)")
+            }
+        }
+    }
+
+    @Test("3-D: mixed axes agree with the definition", arguments: availableInstructionSets)
+    func spatial(instructionSet: String) {
+        withInstructionSet(instructionSet) {
+            for index in 0..<16 {
+                let (d, h, w) = (Self.axes[index % 12], Self.axes[(index * 5 + 3) % 12], Self.axes[(index * 7 + 1) % 12])
+                check(shape(d, h, w, batch: 1, 1 + index % 3, 1 + index % 4), bias: true, "\(d) x \(h) x \(w)")
+            }
+        }
+    }
+
+    @Test("many channels, few channels and deep reductions", arguments: availableInstructionSets)
+    func channels(instructionSet: String) {
+        withInstructionSet(instructionSet) {
+            let one = AxisCase(1, k: 1), same = AxisCase(9, k: 3, pad: 1), down = AxisCase(10, k: 4, s: 2, pad: 1)
+            for (input, output) in [(1, 70), (70, 1), (40, 33), (3, 100), (100, 3)] {
+                check(shape(one, same, same, batch: 2, input, output), "same \(input) to \(output)")
+                check(shape(one, down, down, batch: 2, input, output), "down \(input) to \(output)")
+            }
+        }
+    }
+
+    @Test("few channels and wide rows, forward and transposed", arguments: availableInstructionSets)
+    func wideRows(instructionSet: String) {
+        withInstructionSet(instructionSet) {
+            let one = AxisCase(1, k: 1), low = AxisCase(5, k: 3, pad: 1), lowDown = AxisCase(6, k: 4, s: 2, pad: 1)
+            for channels in 1...7 {
+                check(shape(one, low, .init(300, k: 3, pad: 1), batch: 1, 9, channels), bias: true, "wide, \(channels)")
+                check(shape(lowDown, lowDown, .init(560, k: 4, s: 2, pad: 1), batch: 1, channels, 9), "down, \(channels)")
+            }
+        }
+    }
+
+    @Test("the bits do not depend on the thread count", arguments: availableInstructionSets)
+    func threads(instructionSet: String) {
+        withInstructionSet(instructionSet) {
+            let axis = AxisCase(12, k: 4, s: 2, pad: 1)
+            let s = shape(.init(4, k: 3, pad: 1), axis, .init(21, k: 3, pad: 1), batch: 2, 20, 30)
+            let one = withThreads(1) { run(s, bias: true, activation: 1) }
+            for count in [2, 5] as [Int32] {
+                let other = withThreads(count) { run(s, bias: true, activation: 1) }
+                #expect(sameBits(one.y, other.y) && sameBits(one.gx, other.gx) && sameBits(one.gw, other.gw))
+            }
+        }
+    }
+
+    @Test("a sample's result does not depend on its batch")
+    func batchInvariance() {
+        let axis = AxisCase(13, k: 3, s: 2, pad: 1)
+        let three = run(shape(.init(1, k: 1), axis, axis, batch: 3, 5, 7), bias: false, activation: 0)
+        let one = run(shape(.init(1, k: 1), axis, axis, batch: 1, 5, 7), bias: false, activation: 0)
+        #expect(sameBits(one.y, Array(three.y[0..<one.y.count])))
+        #expect(sameBits(one.gx, Array(three.gx[0..<one.gx.count])))
+    }
+
+    @Test("a 1 x 1 convolution has the bits of the product it is")
+    func pointwiseIsProduct() {
+        let (input, output, side) = (50, 21, 11)
+        var s = shape(.init(1, k: 1), .init(side, k: 1), .init(side, k: 1), batch: 1, input, output)
+        let x = kernelValues(input * side * side, seed: 1), w = kernelValues(input * output, seed: 2)
+        var y = [Float](repeating: 0, count: output * side * side), c = y
+        mm_conv_forward_f32(&s, x, w, nil, 0, &y)
+        mm_gemm_f32(output, side * side, input, w, input, 1, x, side * side, 1, &c, side * side, 0, nil, 0)
+        #expect(sameBits(y, c))
+    }
+}

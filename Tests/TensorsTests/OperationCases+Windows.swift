@@ -1,0 +1,188 @@
+import Foundation
+import TestSupport
+import Tensors
+
+/// One convolution of the table: shapes of input and weight without the channels' meaning, and its geometry.
+private struct Window: Sendable {
+    let name: String
+    let input: [Int]
+    let outputs: Int
+    let geometry: ConvolutionGeometry
+    var extra: [Int]?
+}
+
+private let windows: [Window] = [
+    Window(name: "1d", input: [2, 3, 7], outputs: 4, geometry: ConvolutionGeometry(kernel: [3], padFront: [1])),
+    Window(name: "1d of size 1", input: [1, 1, 1], outputs: 1, geometry: ConvolutionGeometry(kernel: [1])),
+    Window(
+        name: "2d, strided", input: [2, 3, 8, 7], outputs: 5,
+        geometry: ConvolutionGeometry(kernel: [3, 2], stride: [2, 3], padFront: [1, 0])),
+    Window(
+        name: "2d, dilated", input: [1, 2, 9, 8], outputs: 3,
+        geometry: ConvolutionGeometry(kernel: [3, 3], dilation: [2, 1], padFront: [2, 1])),
+    Window(
+        name: "2d, uneven padding", input: [1, 2, 5, 6], outputs: 3,
+        geometry: ConvolutionGeometry(kernel: [4, 4], stride: [2, 2], padFront: [2, 1], padBack: [1, 1])),
+    Window(
+        name: "3d", input: [2, 3, 4, 5, 6], outputs: 4,
+        geometry: ConvolutionGeometry(kernel: [3, 3, 3], padFront: [1, 1, 1])),
+    Window(
+        name: "3d, strided", input: [1, 2, 4, 6, 6], outputs: 17,
+        geometry: ConvolutionGeometry(kernel: [4, 4, 4], stride: [2, 2, 2], padFront: [1, 1, 1])),
+    Window(name: "no items", input: [0, 3, 7], outputs: 4, geometry: ConvolutionGeometry(kernel: [3])),
+    Window(name: "wide", input: [1, 33, 5, 19], outputs: 35, geometry: ConvolutionGeometry(kernel: [3, 3], padFront: [1, 1])),
+]
+
+/// Every index of an array of this shape, in row-major order.
+private func indices(_ shape: [Int]) -> [[Int]] {
+    shape.reduce([[]]) { lists, size in lists.flatMap { list in (0..<size).map { list + [$0] } } }
+}
+
+/// A convolution by its definition.
+func naiveConvolution(_ x: NaiveArray, _ w: NaiveArray, _ bias: NaiveArray?, _ geometry: ConvolutionGeometry) -> NaiveArray {
+    let size = geometry.outputSize(Array(x.shape[2...]))
+    let taps = indices(geometry.kernel)
+    return NaiveArray([x.shape[0], w.shape[0]] + size) { index -> Double in
+        var sum: Double = bias?[index[1]] ?? 0
+        for tap in taps {
+            var place: [Int] = []
+            for axis in tap.indices {
+                let start: Int = index[2 + axis] * geometry.stride[axis] - geometry.padFront[axis]
+                place.append(start + tap[axis] * geometry.dilation[axis])
+            }
+            guard isInside(place, x.shape) else { continue }
+            for channel in 0..<x.shape[1] { sum += x[[index[0], channel] + place] * w[[index[1], channel] + tap] }
+        }
+        return sum
+    }
+}
+
+private func isInside(_ place: [Int], _ shape: [Int]) -> Bool {
+    place.indices.allSatisfy { place[$0] >= 0 && place[$0] < shape[2 + $0] }
+}
+
+/// A transposed convolution by its definition: every input element adds its window to the output.
+func naiveTransposedConvolution(
+    _ x: NaiveArray, _ w: NaiveArray, _ bias: NaiveArray?, _ geometry: ConvolutionGeometry, extra: [Int]
+) -> NaiveArray {
+    let axes = geometry.kernel.count
+    var size: [Int] = []
+    for axis in 0..<axes {
+        let span = geometry.dilation[axis] * (geometry.kernel[axis] - 1) + 1
+        let crop = geometry.padFront[axis] + geometry.padBack[axis]
+        size.append((x.shape[axis + 2] - 1) * geometry.stride[axis] + span - crop + extra[axis])
+    }
+    let taps = indices(geometry.kernel)
+    return NaiveArray([x.shape[0], w.shape[1]] + size) { index -> Double in
+        var sum: Double = bias?[index[1]] ?? 0
+        for tap in taps {
+            var place: [Int] = []
+            for axis in 0..<axes {
+                let reach: Int = index[2 + axis] + geometry.padFront[axis] - tap[axis] * geometry.dilation[axis]
+                let fits = reach >= 0 && reach % geometry.stride[axis] == 0
+                place.append(fits ? reach / geometry.stride[axis] : -1)
+            }
+            guard isInside(place, x.shape) else { continue }
+            for channel in 0..<x.shape[1] { sum += x[[index[0], channel] + place] * w[[channel, index[1]] + tap] }
+        }
+        return sum
+    }
+}
+
+let convolutionCases: [OperationCase] =
+    windows.map { window in
+        OperationCase(
+            "convolved, \(window.name)", covers: ["convolved(_:bias:geometry:)"],
+            [[window.input, [window.outputs, window.input[1]] + window.geometry.kernel, [window.outputs]]],
+            large: window.name == "2d, strided"
+                ? [[4, 3, 70, 71], [window.outputs, 3, 3, 2], [window.outputs]]
+                : window.name == "3d" ? [[2, 3, 6, 30, 31], [4, 3, 3, 3, 3], [4]] : nil,
+            precision: .contraction(300), reference: { naiveConvolution($0[0], $0[1], $0[2], window.geometry) },
+            apply: { $0[0].convolved($0[1], bias: $0[2], geometry: window.geometry) })
+    } + windows.map { window in
+        OperationCase(
+            "convolvedTransposed, \(window.name)", covers: ["convolvedTransposed(_:bias:geometry:outputPadding:)"],
+            [[window.input, [window.input[1], window.outputs] + window.geometry.kernel, [window.outputs]]],
+            large: window.name == "2d, strided"
+                ? [[4, 3, 30, 31], [3, window.outputs, 3, 2], [window.outputs]]
+                : window.name == "3d, strided" ? [[2, 2, 4, 15, 16], [2, 17, 4, 4, 4], [17]] : nil,
+            precision: .contraction(300),
+            reference: {
+                naiveTransposedConvolution(
+                    $0[0], $0[1], $0[2], window.geometry, extra: window.geometry.stride.map { $0 - 1 })
+            },
+            apply: {
+                $0[0].convolvedTransposed(
+                    $0[1], bias: $0[2], geometry: window.geometry, outputPadding: window.geometry.stride.map { $0 - 1 })
+            })
+    } + [
+        OperationCase(
+            "convolved without bias", covers: ["convolved(_:bias:geometry:)"], [[[1, 2, 5], [3, 2, 3]]],
+            precision: .contraction(6),
+            reference: { naiveConvolution($0[0], $0[1], nil, ConvolutionGeometry(kernel: [3])) },
+            apply: { $0[0].convolved($0[1], geometry: ConvolutionGeometry(kernel: [3])) }),
+        OperationCase(
+            "convolvedTransposed without bias", covers: ["convolvedTransposed(_:bias:geometry:outputPadding:)"],
+            [[[1, 2, 5], [2, 3, 3]]], precision: .contraction(6),
+            reference: { naiveTransposedConvolution($0[0], $0[1], nil, ConvolutionGeometry(kernel: [3]), extra: [0]) },
+            apply: { $0[0].convolvedTransposed($0[1], geometry: ConvolutionGeometry(kernel: [3])) }),
+    ]
+
+/// Attention by its definition, with zeros for a query that sees no key.
+func naiveAttention(_ x: [NaiveArray], scale: Double, sees: (_ i: Int, _ j: Int) -> Bool) -> NaiveArray {
+    let (q, k, v) = (x[0], x[1], x[2])
+    return NaiveArray([q.shape[0], q.shape[1], q.shape[2], v.shape[3]]) { index in
+        let keys = (0..<k.shape[2]).filter { sees(index[2], $0) }
+        let scores = keys.map { key in
+            (0..<q.shape[3]).reduce(0.0) { $0 + q[index[0], index[1], index[2], $1] * k[index[0], index[1], key, $1] } * scale
+        }
+        guard let top = scores.max() else { return 0 }
+        let powers = scores.map { Foundation.exp($0 - top) }
+        let sum = powers.reduce(0, +)
+        return zip(keys, powers).reduce(0.0) { $0 + $1.1 / sum * v[index[0], index[1], $1.0, index[3]] }
+    }
+}
+
+private func attention(_ batch: Int, _ heads: Int, _ queries: Int, _ keys: Int, _ width: Int, _ valueWidth: Int) -> [[Int]] {
+    [[batch, heads, queries, width], [batch, heads, keys, width], [batch, heads, keys, valueWidth]]
+}
+
+private let attentionShapes: [[[Int]]] = [
+    attention(2, 2, 3, 3, 4, 4), attention(1, 1, 1, 1, 1, 1), attention(2, 1, 3, 5, 4, 3), attention(1, 2, 37, 67, 8, 8),
+    attention(0, 2, 3, 3, 4, 4), attention(1, 1, 0, 3, 4, 4),
+]
+private let largeAttention = attention(2, 3, 150, 150, 24, 24)
+private let flags = [true, false, true, true, false]
+
+let attentionCases: [OperationCase] = [
+    OperationCase(
+        "attention", covers: ["scaledDotProductAttention(_:_:_:scale:mask:dropout:)"], attentionShapes, large: largeAttention,
+        precision: .contraction(150), reference: { x in
+            naiveAttention(x, scale: 1 / Double(x[0].shape[3]).squareRoot()) { _, _ in true }
+        }, apply: { scaledDotProductAttention($0[0], $0[1], $0[2]) }),
+    OperationCase(
+        "attention, causal", covers: ["scaledDotProductAttention(_:_:_:scale:mask:dropout:)"], attentionShapes,
+        large: largeAttention, precision: .contraction(150), reference: { x in
+            let shift = x[1].shape[2] - x[0].shape[2]
+            return naiveAttention(x, scale: 0.5) { $1 <= $0 + shift }
+        }, apply: { scaledDotProductAttention($0[0], $0[1], $0[2], scale: 0.5, mask: .causal) }),
+    OperationCase(
+        "attention, masked", covers: ["scaledDotProductAttention(_:_:_:scale:mask:dropout:)"],
+        [attention(2, 2, 3, 5, 4, 4), attention(1, 1, 1, 5, 3, 2)], precision: .contraction(16),
+        reference: { x in naiveAttention(x, scale: 1 / Double(x[0].shape[3]).squareRoot()) { flags[$1] } },
+        apply: { scaledDotProductAttention($0[0], $0[1], $0[2], mask: AttentionMask(keep: Tensor(flags))) }),
+    OperationCase(
+        "attention, a query that sees nothing", covers: ["scaledDotProductAttention(_:_:_:scale:mask:dropout:)"],
+        [attention(1, 2, 3, 3, 4, 4)], precision: .contraction(16), reference: { x in
+            naiveAttention(x, scale: 0.5) { i, j in i != 1 && j != 2 }
+        },
+        apply: {
+            let keep = Tensor([true, true, false, false, false, false, true, true, false], shape: [3, 3])
+            return scaledDotProductAttention($0[0], $0[1], $0[2], mask: AttentionMask(keep: keep))
+        }),
+    OperationCase(
+        "attention with dropout", covers: ["scaledDotProductAttention(_:_:_:scale:mask:dropout:)"],
+        [attention(2, 2, 7, 9, 4, 4)], large: largeAttention, precision: .contraction(150), apply: {
+            scaledDotProductAttention($0[0], $0[1], $0[2], dropout: (probability: 0.3, key: RandomKey(seed: 3, stream: 4)))
+        }),
+]
