@@ -8,7 +8,9 @@ import Testing
 
 @Suite("Defects of the peer: layers")
 struct LayerDefectTests {
-    private func sample(_ shape: [Int], _ seed: UInt64 = 1) -> Tensor { Tensor.normal(shape, key: RandomKey(seed: seed)) }
+    private func sample(_ shape: [Int], _ seed: UInt64 = 1) -> Tensor {
+        Tensor.normal(shape, key: RandomKey(seed: seed))
+    }
 
     @Test("W06: positions on one axis work, -1 is the last, others outside are refused by number")
     func positions() throws {
@@ -32,7 +34,8 @@ struct LayerDefectTests {
     func maskedRows(returningWeights: Bool) {
         let attention = MultiHeadAttention(queryWidth: 8, heads: 2, random: RandomKey(seed: 2))
         var options = AttentionOptions(
-            mask: AttentionMask(keep: Tensor([true, false, false, false, true, true, false, false, false], shape: [3, 3])))
+            mask: AttentionMask(
+                keep: Tensor([true, false, false, false, true, true, false, false, false], shape: [3, 3])))
         options.returnsWeights = returningWeights
         let x = sample([1, 3, 8]).tracked()
         let (output, weights) = attention(x, options: options, .inference)
@@ -103,9 +106,11 @@ struct LayerDefectTests {
         let plain = MultiHeadAttention(queryWidth: 6, heads: 2, bias: false, random: RandomKey(seed: 6))
         let prefix = "mha_attns.0."
         try plain.assign(
-            Dictionary(uniqueKeysWithValues: block.stateDictionary.map { (String($0.key.dropFirst(prefix.count)), $0.value) }))
+            Dictionary(
+                uniqueKeysWithValues: block.stateDictionary.map { (String($0.key.dropFirst(prefix.count)), $0.value) }))
         let x = sample([3, 6, 9])
         let expected = plain(x.transposed(1, 2).contiguous(), .inference).output.transposed(1, 2).contiguous()
-        #expect(difference("output", block(x, .inference), expected.detached, Tolerance(relative: 1e-6, floor: 0)) == nil)
+        #expect(
+            difference("output", block(x, .inference), expected.detached, Tolerance(relative: 1e-6, floor: 0)) == nil)
     }
 }

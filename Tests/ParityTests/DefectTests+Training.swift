@@ -94,7 +94,9 @@ struct TrainingDefectTests {
         let book = Codebook(4, 2, decay: 0.9, random: RandomKey(seed: 1))
         let far = Tensor([Float](repeating: 50, count: 8), shape: [4, 2])
         // All codes sit far away with hardly any usage: the first batch restarts them.
-        try book.assign(["embedding": far, "code_avg": far * 0.5, "code_usage": Tensor([0.5, 0.5, 0.5, 0.5] as [Float])])
+        try book.assign([
+            "embedding": far, "code_avg": far * 0.5, "code_usage": Tensor([0.5, 0.5, 0.5, 0.5] as [Float]),
+        ])
         let points: [Float] = [0, 0, 10, 0, 0, 10, 10, 10]
         let z = Tensor((0..<32).map { points[($0 % 4) * 2 + $0 / 16 % 2] }, shape: [1, 2, 16])
         func step(_ index: Int) -> CodebookOutput {
@@ -126,7 +128,8 @@ struct TrainingDefectTests {
         let again = Codebook(6, 3, random: RandomKey(seed: 5))
         try again.assign(loaded.stateDictionary)
         #expect(again.isInitialized)
-        #expect(again(z, .inference).quantized.scalars(Float.self) == loaded(z, .inference).quantized.scalars(Float.self))
+        #expect(
+            again(z, .inference).quantized.scalars(Float.self) == loaded(z, .inference).quantized.scalars(Float.self))
     }
 
     @Test("W25: the share of used codes and their perplexity are reported")
@@ -137,11 +140,14 @@ struct TrainingDefectTests {
         #expect(single.usedShare == 0.125 && abs(single.perplexity - 1) < 1e-9)
     }
 
-    @Test("W26: the latent shape is the encoder's real one where strides do not divide", arguments: [[5, 9, 7], [4, 8, 8], [3, 5, 6]])
+    @Test(
+        "W26: the latent shape is the encoder's real one where strides do not divide",
+        arguments: [[5, 9, 7], [4, 8, 8], [3, 5, 6]])
     func latentShapeIsReal(size: [Int]) throws {
         let config: JSONObject = [
             "encoder_hidden_dim": 4, "n_res_layers": 1, "attn_hidden_dim": 4, "num_embeddings": 6, "embedding_dim": 3,
-            "decoder_hidden_dim": 4, "conv_filter_sizes": [[4, 4, 4], [3, 3, 3]], "conv_filter_strides": [[2, 2, 2], [1, 3, 2]],
+            "decoder_hidden_dim": 4, "conv_filter_sizes": [[4, 4, 4], [3, 3, 3]],
+            "conv_filter_strides": [[2, 2, 2], [1, 3, 2]],
         ]
         let model = try #require(try ForwardDoor.module("video_gpt.model.video_vqvae", config: config) as? VQVAE)
         let ids = model.encode(Tensor.normal([1, 3] + size, key: RandomKey(seed: 1)))

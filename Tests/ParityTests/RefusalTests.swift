@@ -53,37 +53,83 @@ struct Refusal: CustomTestStringConvertible, Sendable {
         Refusal("an unknown method", "SiLU", [:], ["x": real(2)], method: "backward", names: "backward"),
         Refusal("a missing input", "SiLU", [:], names: "'x'"),
         Refusal("an input that is none", "SiLU", [:], ["x": real(2), "y": real(2)], names: "'y'"),
-        Refusal("a misspelt argument", "MultiHeadAttention", attention, ["q": real(1, 2, 6)], args: ["casual": true], names: "casual"),
+        Refusal(
+            "a misspelt argument", "MultiHeadAttention", attention, ["q": real(1, 2, 6)], args: ["casual": true],
+            names: "casual"),
         Refusal("an empty axis", "SiLU", [:], ["x": real(2, 0)], names: "[2, 0]"),
         Refusal("ids where reals belong", "SiLU", [:], ["x": ids(1, 2, shape: [2])], names: "int64"),
-        Refusal("a cotangent of another shape", "SiLU", [:], ["x": real(2), "cotangent.output": real(3)], gradients: true, names: "[3]"),
-        Refusal("a cotangent of no output", "SiLU", [:], ["x": real(2), "cotangent.y": real(2)], gradients: true, names: "cotangent.y"),
+        Refusal(
+            "a cotangent of another shape", "SiLU", [:], ["x": real(2), "cotangent.output": real(3)], gradients: true,
+            names: "[3]"),
+        Refusal(
+            "a cotangent of no output", "SiLU", [:], ["x": real(2), "cotangent.y": real(2)], gradients: true,
+            names: "cotangent.y"),
         Refusal("too many channels", "SamePadConv3d", conv, ["x": real(1, 3, 4, 4, 4)], names: "[1, 3, 4, 4, 4]"),
         Refusal("too few axes", "SamePadConv3d", conv, ["x": real(1, 2, 4, 4)], names: "[1, 2, 4, 4]"),
-        Refusal("a window of no size", "SamePadConv3d", ["in_channels": 2, "out_channels": 3, "kernel_size": 0], names: "kernel_size"),
-        Refusal("a stride for two axes", "SamePadConv3d", ["in_channels": 2, "out_channels": 3, "kernel_size": 3, "stride": [1, 2]], names: "stride"),
-        Refusal("heads that do not divide", "MultiHeadAttention", ["dim_q": 6, "dim_kv": 6, "n_head": 4], names: "dim_q"),
-        Refusal("a mask that does not broadcast", "MultiHeadAttention", attention, ["q": real(1, 5, 6), "attention_mask": real(4, 4)], names: "[4, 4]"),
-        Refusal("an axis that is not there", "AxialAttention", ["axial_dim": 3], ["q": real(1, 1, 2, 3, 4), "k": real(1, 1, 2, 3, 4), "v": real(1, 1, 2, 3, 4)], names: "axial_dim"),
-        Refusal("keys of another batch", "MultiHeadAttention", attention, ["q": real(2, 5, 6), "kv": real(3, 5, 6)], names: "[3, 5, 6]"),
-        Refusal("an id outside the codebook", "Codebook", codebook, ["indices": ids(0, 4, shape: [2])], method: "lookup", names: "4"),
+        Refusal(
+            "a window of no size", "SamePadConv3d", ["in_channels": 2, "out_channels": 3, "kernel_size": 0],
+            names: "kernel_size"),
+        Refusal(
+            "a stride for two axes", "SamePadConv3d",
+            ["in_channels": 2, "out_channels": 3, "kernel_size": 3, "stride": [1, 2]], names: "stride"),
+        Refusal(
+            "heads that do not divide", "MultiHeadAttention", ["dim_q": 6, "dim_kv": 6, "n_head": 4], names: "dim_q"),
+        Refusal(
+            "a mask that does not broadcast", "MultiHeadAttention", attention,
+            ["q": real(1, 5, 6), "attention_mask": real(4, 4)], names: "[4, 4]"),
+        Refusal(
+            "an axis that is not there", "AxialAttention", ["axial_dim": 3],
+            ["q": real(1, 1, 2, 3, 4), "k": real(1, 1, 2, 3, 4), "v": real(1, 1, 2, 3, 4)], names: "axial_dim"),
+        Refusal(
+            "keys of another batch", "MultiHeadAttention", attention, ["q": real(2, 5, 6), "kv": real(3, 5, 6)],
+            names: "[3, 5, 6]"),
+        Refusal(
+            "an id outside the codebook", "Codebook", codebook, ["indices": ids(0, 4, shape: [2])], method: "lookup",
+            names: "4"),
         Refusal("vectors of another width", "Codebook", codebook, ["z": real(1, 4, 2)], names: "[1, 4, 2]"),
-        Refusal("a decay beyond one", "Codebook", ["num_embeddings": 4, "embedding_dim": 3, "decay": 1.5], names: "decay"),
-        Refusal("a width the heads do not divide", "video_gpt.model.video_vqvae", ["attn_hidden_dim": 7], names: "attn_hidden_dim"),
-        Refusal("pixels of another depth", "video_gpt.model.video_vqvae", vqvae, ["x": real(1, 1, 4, 8, 8)], names: "[1, 1, 4, 8, 8]"),
-        Refusal("ids of another grid", "video_gpt.model.video_vqvae", vqvae, ["indices": ids(0, 1, shape: [1, 2])], method: "decode", names: "[1, 2]"),
-        Refusal("a text id outside the vocabulary", "text_video_gpt", gpt, ["in_tokens": ids(0, 11, shape: [1, 2])], names: "11"),
-        Refusal("more text than positions", "text_video_gpt", gpt, ["in_tokens": Tensor.zeros([1, 5], dtype: .int64)], names: "4 positions"),
-        Refusal("a position outside the grid", "text_video_gpt", gpt, ["out_tokens": ids(0, shape: [1, 1]), "out_pos_ids": ids(8, shape: [1, 1])], names: "8"),
+        Refusal(
+            "a decay beyond one", "Codebook", ["num_embeddings": 4, "embedding_dim": 3, "decay": 1.5], names: "decay"),
+        Refusal(
+            "a width the heads do not divide", "video_gpt.model.video_vqvae", ["attn_hidden_dim": 7],
+            names: "attn_hidden_dim"),
+        Refusal(
+            "pixels of another depth", "video_gpt.model.video_vqvae", vqvae, ["x": real(1, 1, 4, 8, 8)],
+            names: "[1, 1, 4, 8, 8]"),
+        Refusal(
+            "ids of another grid", "video_gpt.model.video_vqvae", vqvae, ["indices": ids(0, 1, shape: [1, 2])],
+            method: "decode", names: "[1, 2]"),
+        Refusal(
+            "a text id outside the vocabulary", "text_video_gpt", gpt, ["in_tokens": ids(0, 11, shape: [1, 2])],
+            names: "11"),
+        Refusal(
+            "more text than positions", "text_video_gpt", gpt, ["in_tokens": Tensor.zeros([1, 5], dtype: .int64)],
+            names: "4 positions"),
+        Refusal(
+            "a position outside the grid", "text_video_gpt", gpt,
+            ["out_tokens": ids(0, shape: [1, 1]), "out_pos_ids": ids(8, shape: [1, 1])], names: "8"),
         Refusal("neither modality", "text_video_gpt", gpt, names: "modalities"),
-        Refusal("batches that differ", "text_video_gpt", gpt, ["in_tokens": Tensor.zeros([1, 2], dtype: .int64), "out_tokens": Tensor.zeros([2, 2], dtype: .int64)], names: "batch"),
-        Refusal("a sequence of another length", "text_video_gpt", gpt, ["token_ids": ids(0, 1, shape: [1, 2])], method: "decode", names: "[1, 2]"),
-        Refusal("a patch mask without a patch", "ReconstructionLoss", [:], ["pred": real(1, 2, 3), "target": real(1, 2, 3), "mask": Tensor.zeros([1, 2], dtype: .int64)], names: "mask"),
-        Refusal("bounds the wrong way round", "ContrastiveLossWithTemperature", ["logit_scale_min": 3, "logit_scale_max": 2], names: "logit_scale_max"),
+        Refusal(
+            "batches that differ", "text_video_gpt", gpt,
+            ["in_tokens": Tensor.zeros([1, 2], dtype: .int64), "out_tokens": Tensor.zeros([2, 2], dtype: .int64)],
+            names: "batch"),
+        Refusal(
+            "a sequence of another length", "text_video_gpt", gpt, ["token_ids": ids(0, 1, shape: [1, 2])],
+            method: "decode", names: "[1, 2]"),
+        Refusal(
+            "a patch mask without a patch", "ReconstructionLoss", [:],
+            ["pred": real(1, 2, 3), "target": real(1, 2, 3), "mask": Tensor.zeros([1, 2], dtype: .int64)], names: "mask"
+        ),
+        Refusal(
+            "bounds the wrong way round", "ContrastiveLossWithTemperature",
+            ["logit_scale_min": 3, "logit_scale_max": 2], names: "logit_scale_max"),
         Refusal("a share above one", "LogitsFilterTopP", ["top_p": 1.2], names: "top_p"),
         Refusal("a negative count", "LogitsFilterTopK", ["top_k": -1], names: "top_k"),
-        Refusal("a mask of five axes", "get_extended_attention_mask", [:], ["attention_mask": real(1, 1, 1, 1, 1)], names: "attention_mask"),
-        Refusal("a width that the axes do not divide", "BroadcastedPositionEmbedding", ["latent_shape": [2, 2, 2], "embedding_dim": 4], names: "embedding_dim"),
+        Refusal(
+            "a mask of five axes", "get_extended_attention_mask", [:], ["attention_mask": real(1, 1, 1, 1, 1)],
+            names: "attention_mask"),
+        Refusal(
+            "a width that the axes do not divide", "BroadcastedPositionEmbedding",
+            ["latent_shape": [2, 2, 2], "embedding_dim": 4], names: "embedding_dim"),
         Refusal("an odd axis to halve", "GEGLU", [:], ["x": real(2, 3)], names: "[2, 3]"),
     ]
 }
