@@ -5,6 +5,7 @@ import NeuralNets
 import Tensors
 import TestSupport
 import Testing
+import Tokenizers
 
 // Where the engine differs from the peer on purpose; each test's name starts with the defect's id in
 // `Tests/Parity/PEER-DEFECTS.md`.
@@ -138,6 +139,21 @@ struct GenerationDefectTests {
                 .sliced(1, model.inputTokenCount..<(model.inputTokenCount + model.outputTokenCount)).contiguous()
             #expect(difference("scores", scores, full, Tolerance(relative: 2e-6, floor: 0)) == nil)
         }
+    }
+
+    @Test("W15: decoding a padded prompt gives its words back")
+    func promptsComeBack() throws {
+        let folder = fixturesFolder.appendingPathComponent("tokenizers/charbpe")
+        let tokenizer = try MUGENTextTokenizer(
+            CharBPETokenizer(
+                encoder: folder.appendingPathComponent("encoder.json"),
+                merges: folder.appendingPathComponent("merges.txt")))
+        // Words of the vocabulary: the published format puts a space between pieces, so rarer words come back in pieces.
+        let text = "mugen jumps over a coin and collects a coin"
+        let ids = tokenizer.encodeContext(text)
+        #expect(ids.count == tokenizer.contextLength)
+        let words = tokenizer.decode(ids).replacingOccurrences(of: "[SEP]", with: "")
+        #expect(words.trimmingCharacters(in: .whitespaces) == text)
     }
 
     @Test("W16: the memory of attention does not grow with the square of the length")
