@@ -116,7 +116,7 @@ struct ReadingTests {
         var generator = SystemRandomNumberGenerator()
         let reader = try VideoReader(file)
         for round in 0..<12 {
-            let start = round == 0 ? 0 : Double.random(in: 0..<5.5, using: &generator)
+            let start = round == 0 ? 0 : Double.random(in: 0..<5.2, using: &generator)
             let rate = [24.0, 8, 10, 30][round % 4]
             let clip = try reader.read(startSeconds: start, frameRate: rate, frameCount: 6)
             #expect(clip.frameCount == 6)
