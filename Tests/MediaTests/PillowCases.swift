@@ -33,7 +33,7 @@ struct PillowCase: Sendable {
         PillowCase(
             method: .bilinear, width: 1, height: 1,
             red: [
-                135,
+                135
             ]),
         PillowCase(
             method: .bicubic, width: 4, height: 3,
@@ -59,7 +59,7 @@ struct PillowCase: Sendable {
         PillowCase(
             method: .bicubic, width: 1, height: 1,
             red: [
-                135,
+                135
             ]),
         PillowCase(
             method: .area, width: 4, height: 3,
@@ -85,7 +85,7 @@ struct PillowCase: Sendable {
         PillowCase(
             method: .area, width: 1, height: 1,
             red: [
-                133,
+                133
             ]),
         PillowCase(
             method: .nearest, width: 4, height: 3,
@@ -110,7 +110,7 @@ struct PillowCase: Sendable {
         PillowCase(
             method: .nearest, width: 1, height: 1,
             red: [
-                201,
+                201
             ]),
     ]
 }
