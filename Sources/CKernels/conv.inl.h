@@ -9,26 +9,6 @@
 // gy, with a subset of the taps; residues without taps are zero (plus bias).
 enum { conv_tile_panels = 8, conv_tile_rows = 2 * tile_rows };
 
-typedef struct {
-    gather from;
-    const float *a;  // [rows, channels read * taps]
-    long rows, k, positions, columns_per_task, tiles;
-    // Where the columns go: position (d, h, w) of the phase is element origin + d*step[0] + h*step[1] + w*step[2].
-    int direct;  // columns are consecutive in the output
-    long origin, step[3];
-} conv_phase;
-
-typedef struct {
-    long samples, rows, row_tiles, row_piece;
-    long x_step, y_step, y_row;  // sample of the input, sample and channel of the output
-    const float *x;
-    float *y;
-    epilogue finish;
-    int has_finish;
-    long phases, tiles;  // tiles of the phase that has most
-    conv_phase *phase;
-} conv_job;
-
 static void spread_tile(const conv_phase *p, const float *tile, long tile_row, long rows, long position, long columns,
                         float *y, long y_row) {
     const gather_axis *height = &p->from.axis[1], *width = &p->from.axis[2];
@@ -43,29 +23,15 @@ static void spread_tile(const conv_phase *p, const float *tile, long tile_row, l
     }
 }
 
-static void conv_task(void *context, long index) {
-    const conv_job *job = context;
-    const long row_tile = index % job->row_tiles;
-    const conv_phase *p = &job->phase[index / job->row_tiles % job->phases];
-    const long tile = index / job->row_tiles / job->phases % job->tiles;
-    const long sample = index / job->row_tiles / job->phases / job->tiles;
-    if (tile >= p->tiles) return;
-    const long position = tile * p->columns_per_task, columns = least(p->columns_per_task, p->positions - position);
-    const long first_row = row_tile * job->row_piece, rows = least(job->row_piece, job->rows - first_row);
+// A tile of columns, packing each block of k of its panels: every value serves all rows.
+static void multiply_columns(const conv_job *job, const conv_phase *p, const float *x, long first_row, long rows,
+                          long position, long columns, float *c, long c_row) {
     const long panels = divide_up(columns, MM_PANEL), taps = gather_taps(&p->from);
-    const float *x = job->x + sample * job->x_step;
-    float *y = job->y + sample * job->y_step + first_row * job->y_row;
-
-    // Whole channels per block of k where they fit, so that the segments of a tap are met in order.
     const long blocks = most(1, divide_up(p->k, depth_block));
     const long depth_most = divide_up(p->k, blocks) + 1;
     float *b = mm_scratch_take(sizeof(float) * (panels * depth_most * MM_PANEL + MM_PANEL));
     segment *segments = mm_scratch_take((sizeof(segment) * MM_PANEL * taps + sizeof(int32_t) * (taps + 1)) * panels + 64);
     int32_t *starts = (int32_t *)(segments + MM_PANEL * taps * panels);
-    const long tile_row = panels * MM_PANEL;
-    float *c = p->direct ? y + position : mm_scratch_take(sizeof(float) * rows * tile_row);
-    const long c_row = p->direct ? job->y_row : tile_row;
-
     for (long panel = 0; panel < panels; panel++) {
         traced_run run = {segments + panel * MM_PANEL * taps, starts + panel * (taps + 1)};
         trace_run(&p->from, position + panel * MM_PANEL, least(MM_PANEL, columns - panel * MM_PANEL), &run);
@@ -81,15 +47,39 @@ static void conv_task(void *context, long index) {
             multiply_block(least(conv_tile_rows, rows - r), columns, depth, p->a + (first_row + r) * p->k + k0, p->k, 0, b,
                            MM_PANEL, depth * MM_PANEL, c + r * c_row, c_row, block > 0, finish, first_row + r, 0);
     }
-    if (!p->direct) {
-        spread_tile(p, c, tile_row, rows, position, columns, y, job->y_row);
-        mm_scratch_give(c);
-    }
     mm_scratch_give(segments);
     mm_scratch_give(b);
 }
 
+static void conv_task(void *context, long index) {
+    const conv_job *job = context;
+    const long row_tile = index % job->row_tiles;
+    const conv_phase *p = &job->phase[index / job->row_tiles % job->phases];
+    const long tile = index / job->row_tiles / job->phases % job->tiles;
+    const long sample = index / job->row_tiles / job->phases / job->tiles;
+    if (tile >= p->tiles) return;
+    const long position = tile * p->columns_per_task, columns = least(p->columns_per_task, p->positions - position);
+    const long first_row = row_tile * job->row_piece, rows = least(job->row_piece, job->rows - first_row);
+    const long panels = divide_up(columns, MM_PANEL);
+    const float *x = job->x + sample * job->x_step;
+    float *y = job->y + sample * job->y_step + first_row * job->y_row;
+
+    const long tile_row = panels * MM_PANEL;
+    float *c = p->direct ? y + position : mm_scratch_take(sizeof(float) * rows * tile_row);
+    const long c_row = p->direct ? job->y_row : tile_row;
+    multiply_columns(job, p, x, first_row, rows, position, columns, c, c_row);
+    if (!p->direct) {
+        spread_tile(p, c, tile_row, rows, position, columns, y, job->y_row);
+        mm_scratch_give(c);
+    }
+}
+
 static void run_conv(conv_job *job) {
+    if (job->rows <= few_most_rows && job->phase[0].from.axis[2].step == 1 && job->phase[0].from.axis[1].step == 1 &&
+        job->phase[0].from.axis[0].step == 1) {
+        run_few(job);
+        return;
+    }
     const long threads = mm_thread_count();
     double work = 0;
     for (long i = 0; i < job->phases; i++)
@@ -117,8 +107,6 @@ static void run_conv(conv_job *job) {
     mm_parallel(job->samples * job->tiles * job->phases * job->row_tiles, conv_task, job);
 }
 
-static inline long volume(const long size[3]) { return size[0] * size[1] * size[2]; }
-
 // ---- Forward ---------------------------------------------------------------------------------------------------------
 
 static gather forward_gather(const mm_conv *s, const float *x, long *offsets) {
@@ -137,7 +125,8 @@ static void conv_forward(const mm_conv *s, const float *x, const float *w, const
     if (s->batch <= 0 || s->out_channels <= 0 || positions <= 0) return;
     long *offsets = mm_scratch_take(sizeof(long) * all_taps(s));
     conv_phase phase = {.from = forward_gather(s, x, offsets), .a = w, .rows = s->out_channels,
-                        .k = s->in_channels * volume(s->kernel), .positions = positions, .direct = 1};
+                        .k = s->in_channels * volume(s->kernel), .positions = positions, .direct = 1,
+                        .step = {s->out_size[1] * s->out_size[2], s->out_size[2], 1}};
     conv_job job = {.samples = s->batch, .rows = s->out_channels, .x_step = s->in_channels * volume(s->in_size),
                     .y_step = s->out_channels * positions, .y_row = positions, .x = x, .y = y,
                     .finish = {bias, 1, activation}, .has_finish = bias || activation != MM_IDENTITY, .phases = 1,

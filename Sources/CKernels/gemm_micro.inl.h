@@ -23,18 +23,26 @@ MM_INLINE void micro_body(const int rows, const int panels, const int packed, lo
     }
 #pragma clang loop unroll_count(4)
     for (long k = 0; k < depth; k++) {
-        vf column[2 * most_panels];
-        MM_UNROLL for (int j = 0; j < panels; j++) {
-            // Weights that come from memory are read once: ahead of the hardware's own guess.
-            if (rows < MM_ROWS) __builtin_prefetch(b + j * b_panel + prefetch_distance * b_row);
-            column[2 * j] = load(b + j * b_panel);
-            column[2 * j + 1] = load(b + j * b_panel + MM_LANES);
+        // Weights that come from memory are read once: ask for them ahead of the hardware's own guess.
+        if (rows < MM_ROWS)
+            MM_UNROLL for (int j = 0; j < panels; j++) __builtin_prefetch(b + j * b_panel + prefetch_distance * b_row);
+        if (rows < 2 * panels) {
+            // Whichever of the two operands is narrower stays in registers: with the sums, sixteen must do.
+            vf factor[MM_ROWS];
+            MM_UNROLL for (int i = 0; i < rows; i++) factor[i] = splat(a[i * row_step + k * k_step]);
+            MM_UNROLL for (int j = 0; j < 2 * panels; j++) {
+                const vf column = load(b + j / 2 * b_panel + j % 2 * MM_LANES);
+                MM_UNROLL for (int i = 0; i < rows; i++) sum[i][j] = MM_FMA(factor[i], column, sum[i][j]);
+            }
+        } else {
+            vf column[2 * most_panels];
+            MM_UNROLL for (int j = 0; j < 2 * panels; j++) column[j] = load(b + j / 2 * b_panel + j % 2 * MM_LANES);
+            MM_UNROLL for (int i = 0; i < rows; i++) {
+                const vf factor = splat(a[i * row_step + k * k_step]);
+                MM_UNROLL for (int j = 0; j < 2 * panels; j++) sum[i][j] = MM_FMA(factor, column[j], sum[i][j]);
+            }
         }
         b += b_row;
-        MM_UNROLL for (int i = 0; i < rows; i++) {
-            const vf factor = splat(a[i * row_step + k * k_step]);
-            MM_UNROLL for (int j = 0; j < 2 * panels; j++) sum[i][j] = MM_FMA(factor, column[j], sum[i][j]);
-        }
     }
     MM_UNROLL for (int i = 0; i < rows; i++)
         MM_UNROLL for (int j = 0; j < 2 * panels; j++) store(c + i * c_row + j * MM_LANES, sum[i][j]);

@@ -8,6 +8,8 @@
 #include "gemm_pack.inl.h"
 #include "gemm.inl.h"
 #include "conv_gather.inl.h"
+#include "conv_job.inl.h"
+#include "conv_few.inl.h"
 #include "conv.inl.h"
 #include "conv_weights.inl.h"
 #include "attention.inl.h"

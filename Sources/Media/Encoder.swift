@@ -64,6 +64,8 @@ final class Encoder {
             context.pointee.color_primaries = AVCOL_PRI_BT709
             context.pointee.color_trc = AVCOL_TRC_BT709
             context.pointee.color_range = AVCOL_RANGE_MPEG
+        } else if settings.pixelFormat == AV_PIX_FMT_GBRP {
+            context.pointee.colorspace = AVCOL_SPC_RGB
         } else if settings.isFullRange {
             context.pointee.color_range = AVCOL_RANGE_JPEG
         }

@@ -56,6 +56,8 @@ public final class VideoReader {
     private var heldPixels: UnsafeRawPointer?
     /// Whether `frame` holds a frame that was not handed out yet.
     private var isFramePending = true
+    /// Whether `frame` holds a decoded frame at all.
+    private var hasCurrent = true
     private let firstTimestamp: Int64
     private var lastTime: Double?
     private let step: Double
@@ -114,6 +116,7 @@ public final class VideoReader {
         report = DecodeReport()
         lastTime = nil
         isFramePending = false
+        hasCurrent = false
     }
 
     /// Calls `body` with every frame that is left, one at a time.
@@ -127,10 +130,11 @@ public final class VideoReader {
     var frameBytes: Int { info.width * info.height * 3 }
 
     /// How long a frame of constant rate is shown, in seconds.
-    var nominalStep: Double { step }
+    public var nominalStep: Double { step }
 
-    /// Half the resolution of the file's times, so that a time rounded by the container is still met.
-    var timeTolerance: Double {
+    /// Half the resolution of the file's times: a frame that appears this little after a wanted time counts as shown,
+    /// because containers round.
+    public var timeTolerance: Double {
         let unit = Decoder.value(decoder.stream.pointee.time_base)
         // Where the unit is the frame itself, times are exact.
         return abs(unit - step) < 0.01 * step ? 1e-6 : min(0.5 * unit, step / 8) + 1e-6
@@ -139,12 +143,14 @@ public final class VideoReader {
     /// Decodes the next frame and returns its time; ``convert(to:)`` then yields its pixels.
     func advance() throws -> Double? {
         if !isFramePending {
+            hasCurrent = false
             guard try decoder.next(into: frame.pointer) else {
                 try noteEnd()
                 return nil
             }
         }
         isFramePending = false
+        hasCurrent = true
         report.decodedFrames += 1
         report.undecodablePackets = decoder.undecodablePackets
         if isCurrentDamaged {
@@ -188,10 +194,21 @@ public final class VideoReader {
 
     /// Moves so that ``advance()`` returns a frame at or before `time`; decodes from the start where seeking is inexact.
     func approach(_ time: Double) throws {
-        let behind = (lastTime ?? 0) > time || lastTime == nil && !isFramePending
-        if behind { try rewind() }
+        let position = lastTime ?? 0
+        if let lastTime {
+            // The frame that was decoded last may be the one on screen: it is handed out again.
+            if hasCurrent, lastTime <= time, ownTime.map({ $0 == lastTime }) ?? false {
+                isFramePending = true
+                self.lastTime = nil
+                report.decodedFrames -= 1
+            } else {
+                try rewind()
+            }
+        } else if !isFramePending, report.decodedFrames > 0 {
+            try rewind()
+        }
         // Short distances are decoded; the frames of a key frame interval would be decoded anyway.
-        guard decoder.canSeek, firstTimestamp != mm_no_timestamp, time - (lastTime ?? 0) > 2 else { return }
+        guard decoder.canSeek, firstTimestamp != mm_no_timestamp, time - position > 2 else { return }
         let unit = Decoder.value(decoder.stream.pointee.time_base)
         guard unit > 0, (time / unit).isFinite, abs(time / unit) < 1e17 else { return }
         let target = firstTimestamp + Int64(time / unit)
@@ -201,6 +218,7 @@ public final class VideoReader {
         else { return try rewind() }
         lastTime = nil
         isFramePending = true
+        hasCurrent = true
     }
 
     private var isCurrentDamaged: Bool {
@@ -215,15 +233,18 @@ public final class VideoReader {
         }
     }
 
+    /// The current frame's own time; `nil` where the file gives it none.
+    private var ownTime: Double? {
+        let stamp = frame.pointer.pointee.best_effort_timestamp
+        guard stamp != mm_no_timestamp, firstTimestamp != mm_no_timestamp else { return nil }
+        let time = (Double(stamp) - Double(firstTimestamp)) * Decoder.value(decoder.stream.pointee.time_base)
+        return time.isFinite ? time : nil
+    }
+
     /// Times must grow: a missing, repeated or falling one is replaced by the frame before plus one step.
     private func timeOfCurrent() -> Double {
-        let stamp = frame.pointer.pointee.best_effort_timestamp
-        let unit = Decoder.value(decoder.stream.pointee.time_base)
         var time = lastTime.map { $0 + step } ?? 0
-        if stamp != mm_no_timestamp, firstTimestamp != mm_no_timestamp {
-            let own = (Double(stamp) - Double(firstTimestamp)) * unit
-            if own.isFinite, lastTime.map({ own > $0 }) ?? true { time = own }
-        }
+        if let own = ownTime, lastTime.map({ own > $0 }) ?? true { time = own }
         lastTime = time
         return time
     }

@@ -231,7 +231,8 @@ public final class VideoWriter {
                 codec: "libvpx-vp9", pixelFormat: options.isLossless ? AV_PIX_FMT_GBRP : AV_PIX_FMT_YUV420P,
                 matrix: options.isLossless ? AVCOL_SPC_UNSPECIFIED : AVCOL_SPC_BT709,
                 settings: [
-                    "crf": "\(options.webmCRF)", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1",
+                    "crf": options.isLossless ? "0" : "\(options.webmCRF)", "b": "0", "deadline": "good", "cpu-used": "4",
+                    "row-mt": "1",
                     "lossless": options.isLossless ? "1" : "0",
                 ], threads: 2, keyFrameInterval: interval)
         case .apng:

@@ -33,11 +33,16 @@ public enum ModelRegistry {
     ///   - seed: of the first values.
     /// - Throws: ``ModelError``, or the configuration's reader error.
     public static func build(_ name: String, arguments: JSONObject, source: String, seed: UInt64 = 0) throws -> Module {
+        try build(name, JSONFields(arguments, source: source), random: RandomKey(seed: seed).derived("initialization"))
+    }
+
+    /// The same from arguments that are being read.
+    static func build(_ name: String, _ fields: JSONFields, random: RandomKey) throws -> Module {
         guard let builder = builders.first(where: { $0.name == name }) else {
             throw ModelError(
                 .unknownModel, "There is no model '\(name)'; there are: \(names.joined(separator: ", ")).")
         }
-        return try builder.build(JSONFields(arguments, source: source), RandomKey(seed: seed).derived("initialization"))
+        return try builder.build(fields, random)
     }
 
     /// The bare name is resolved by its keys: only one of the two builders has `encoder_n_layers`.

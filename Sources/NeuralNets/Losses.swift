@@ -26,3 +26,22 @@ public func meanCrossEntropy(_ logits: Tensor, _ targets: Tensor, ignored: Int =
     let kept = targets.scalars(Int64.self).count { $0 != Int64(ignored) }
     return logits.crossEntropy(targets, ignored: ignored, smoothing: smoothing).sum() * (1 / Double(kept))
 }
+
+/// The mean squared error of masked patches (He et al. 2021, arXiv:2111.06377; the peer's `ReconstructionLoss`).
+///
+/// - Parameters:
+///   - prediction: `[batch, patches, values]`.
+///   - target: likewise.
+///   - mask: `[batch, patches]`, 1 where a patch was masked; at least one is.
+///   - normalizesTarget: whether each patch of the target is brought to mean 0 and variance 1 first.
+public func reconstructionLoss(
+    _ prediction: Tensor, _ target: Tensor, mask: Tensor, normalizesTarget: Bool = true
+) -> Tensor {
+    var target = target
+    if normalizesTarget {
+        let centered = target - target.mean(axes: [-1], keepsAxes: true)
+        target = centered / (target.variance(axes: [-1], unbiased: true, keepsAxes: true) + 1e-6).squareRoot()
+    }
+    let weights = mask.cast(to: prediction.dtype)
+    return ((prediction - target).squared().mean(axes: [-1]) * weights).sum() / weights.sum()
+}

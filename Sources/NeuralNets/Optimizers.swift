@@ -139,7 +139,7 @@ public struct LearningRateSchedule: Sendable, Equatable {
     }
 }
 
-/// A running average of a module's parameters, for evaluation and generation.
+/// A running average of a module's trainable parameters, for evaluation and generation.
 public struct ExponentialMovingAverage {
     /// How much of the average is kept at each step.
     public let decay: Double
@@ -150,7 +150,8 @@ public struct ExponentialMovingAverage {
     public init(_ module: Module, decay: Double) {
         self.decay = decay
         averages = Dictionary(
-            uniqueKeysWithValues: module.parameters.map { ($0.key, $0.parameter.wrappedValue.detached) })
+            uniqueKeysWithValues: module.parameters.filter(\.parameter.isTrainable)
+                .map { ($0.key, $0.parameter.wrappedValue.detached) })
     }
 
     /// Goes on from saved averages.

@@ -39,7 +39,7 @@ public struct RunFolder: Sendable {
                 .invalidRun, "\(path) already holds a run; continue it with --resume, or choose another folder.")
         }
         try makeFolders()
-        try AtomicFile.write(to: configPath, text: JSONValue.object(config).serialized(pretty: true))
+        try AtomicFile.write(JSONValue.object(config).serialized(pretty: true), to: configPath)
     }
 
     func makeFolders() throws {
@@ -59,7 +59,7 @@ public struct RunFolder: Sendable {
         guard FileManager.default.fileExists(atPath: configPath) else {
             throw TrainingError(.invalidRun, "There is no run to resume at \(path): it has no config.json.")
         }
-        return try JSONFields(JSONValue.parse(path: configPath), source: configPath).object
+        return try JSONFields(JSONValue.read(path: configPath), source: configPath).object
     }
 }
 
@@ -130,7 +130,7 @@ extension RunFolder {
     private func load(step: Int) throws -> RunState {
         let folder = checkpointPath(step: step) as NSString
         let manifestPath = folder.appendingPathComponent("trainer.json")
-        let fields = try JSONFields(JSONValue.parse(path: manifestPath), source: manifestPath)
+        let fields = try JSONFields(JSONValue.read(path: manifestPath), source: manifestPath)
         let files = try fields.fields("files")
         func tensors(_ name: String) throws -> [String: Tensor]? {
             let file = "\(name).safetensors"

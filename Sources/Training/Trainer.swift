@@ -193,7 +193,7 @@ public final class Trainer {
         let expected = task.module.stateDictionary.map {
             StateDictMatcher.Entry($0.key, shape: $0.value.shape, dtype: $0.value.dtype)
         }
-        _ = try StateDictMatcher().match(expected: expected, found: state.model, source: folder.path)
+        _ = try StateDictMatcher().match(expected, with: state.model, source: folder.path)
         // Mapped tensors would be copied at the first step anyway; copy now, so that the file may go.
         try task.module.assign(state.model)
         try optimizer.load(state.optimizer)

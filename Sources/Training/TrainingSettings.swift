@@ -83,7 +83,7 @@ public struct TrainingSettings: Sendable, Equatable {
 
     /// The settings as a configuration states them.
     public var json: JSONObject {
-        [
+        JSONObject([
             ("steps", .integer(steps)), ("batch_size", .integer(batchSize)), ("accumulation", .integer(accumulation)),
             ("learning_rate", .number(learningRate)), ("warmup_steps", .integer(warmupSteps)),
             ("schedule", .string(schedule.rawValue)), ("final_rate_share", .number(finalRateShare)),
@@ -91,7 +91,7 @@ public struct TrainingSettings: Sendable, Equatable {
             ("ema_decay", .number(emaDecay)), ("seed", .integer(Int(clamping: seed))),
             ("log_every", .integer(logEvery)), ("evaluate_every", .integer(evaluateEvery)),
             ("checkpoint_every", .integer(checkpointEvery)), ("keep_checkpoints", .integer(keepCheckpoints)),
-        ].reduce(into: JSONObject()) { $0[$1.0] = $1.1 }
+        ])
     }
 
     /// The learning rates of the run.

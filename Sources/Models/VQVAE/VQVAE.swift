@@ -30,7 +30,8 @@ public final class VQVAE: Module {
         encoder = VideoEncoder(configuration.encoder, random: random.derived("encoder"))
         decoder = VideoDecoder(configuration.decoder, random: random.derived("decoder"))
         codebook = Codebook(
-            configuration.codeCount, configuration.embeddingDimension, usageThreshold: configuration.usageThreshold,
+            configuration.codeCount, configuration.embeddingDimension, decay: configuration.codebookDecay,
+            usageThreshold: configuration.usageThreshold,
             random: random.derived("codebook"))
     }
 

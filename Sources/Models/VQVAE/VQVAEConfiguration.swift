@@ -16,6 +16,24 @@ public struct VQVAEConfiguration: Sendable, Equatable {
     public var embeddingDimension: Int
     /// A code whose running usage falls below restarts in training.
     public var usageThreshold = 1.0
+    /// The decay of the codes' running means.
+    public var codebookDecay = 0.99
+
+    /// Joins an encoder, a codebook and a decoder.
+    ///
+    /// - Precondition: both halves meet at `embeddingDimension` and have as many axes.
+    public init(
+        encoder: VideoEncoder.Configuration, decoder: VideoDecoder.Configuration, codeCount: Int, embeddingDimension: Int
+    ) {
+        precondition(
+            encoder.outputDimension == embeddingDimension && decoder.inputDimension == embeddingDimension
+                && encoder.kernels[0].count == decoder.kernels[0].count,
+            "VQVAEConfiguration: encoder and decoder do not meet at \(embeddingDimension) channels")
+        self.encoder = encoder
+        self.decoder = decoder
+        self.codeCount = codeCount
+        self.embeddingDimension = embeddingDimension
+    }
 
     /// Reads the arguments of `models.video_gpt.model.video_vqvae`, or of `image_vqvae` with windows of two axes.
     ///
@@ -24,7 +42,7 @@ public struct VQVAEConfiguration: Sendable, Equatable {
         try fields.rejectUnknown(known: [
             "conv_filter_sizes", "conv_filter_strides", "encoder_filter_size", "encoder_filter_stride", "in_channel_dim",
             "encoder_hidden_dim", "n_res_layers", "attn_hidden_dim", "num_embeddings", "embedding_dim",
-            "decoder_hidden_dim", "codebook_usage_threshold",
+            "decoder_hidden_dim", "codebook_usage_threshold", "codebook_decay",
         ])
         let all = { (value: Int) in [Int](repeating: value, count: dimensions) }
         let kernels = try windows(fields, "conv_filter_sizes", dimensions) ?? [all(4)]
@@ -47,7 +65,7 @@ public struct VQVAEConfiguration: Sendable, Equatable {
         try fields.rejectUnknown(known: [
             "in_channel_dim", "encoder_hidden_dim", "encoder_kernel_size", "encoder_stride", "encoder_n_layers",
             "n_res_layers", "attn_hidden_dim", "num_embeddings", "embedding_dim", "decoder_hidden_dim",
-            "decoder_kernel_size", "decoder_stride", "decoder_n_layers", "codebook_usage_threshold",
+            "decoder_kernel_size", "decoder_stride", "decoder_n_layers", "codebook_usage_threshold", "codebook_decay",
         ])
         func repeated(_ key: String, _ countKey: String) throws -> [[Int]] {
             let count = try fields.integer(countKey, in: 1...16)
@@ -65,7 +83,7 @@ public struct VQVAEConfiguration: Sendable, Equatable {
     public init(mugen fields: JSONFields) throws {
         try fields.rejectUnknown(known: [
             "in_channel_dim", "encoder_hidden_dim", "kernel_size", "n_res_layers", "attn_hidden_dim", "num_embeddings",
-            "embedding_dim", "decoder_hidden_dim", "pretrained_model_key", "freeze_model", "codebook_usage_threshold",
+            "embedding_dim", "decoder_hidden_dim", "pretrained_model_key", "freeze_model", "codebook_usage_threshold", "codebook_decay",
         ])
         if fields.has("pretrained_model_key") {
             throw ModelError(
@@ -100,6 +118,8 @@ public struct VQVAEConfiguration: Sendable, Equatable {
         codeCount = try fields.integer("num_embeddings", in: 1...(1 << 24), default: defaults.codes)
         embeddingDimension = try fields.integer("embedding_dim", in: 1...65536, default: defaults.embedding)
         usageThreshold = try fields.double("codebook_usage_threshold", default: 1)
+        codebookDecay = try fields.double("codebook_decay", default: 0.99)
+        guard (0...1).contains(codebookDecay) else { throw fields.mismatch("codebook_decay", mustBe: "between 0 and 1") }
         encoder = VideoEncoder.Configuration(
             inputChannels: [channels] + [Int](repeating: encoderHidden, count: encoderKernels.count - 1),
             kernels: encoderKernels, strides: encoderStrides, outputDimension: embeddingDimension,
@@ -112,7 +132,7 @@ public struct VQVAEConfiguration: Sendable, Equatable {
 }
 
 /// A list of windows, one per layer, each with as many sizes as there are axes.
-private func windows(_ fields: JSONFields, _ key: String, _ dimensions: Int) throws -> [[Int]]? {
+func windows(_ fields: JSONFields, _ key: String, _ dimensions: Int) throws -> [[Int]]? {
     guard fields.has(key) else { return nil }
     let rows = (fields.object[key]?.arrayValue ?? []).compactMap { $0.arrayValue?.compactMap(\.integerValue) }
     guard !rows.isEmpty, rows.count == fields.object[key]?.arrayValue?.count,

@@ -198,12 +198,21 @@ public final class MultimodalGPT: Module {
         let decoded = hiddenStates(
             input: input, output: output, inputPositions: inputPositions, outputPositions: outputPositions,
             options: options, shiftsRight: shiftsRight, returnsHiddenStates: returnsHiddenStates, context)
-        var logits = toLogit(norm(decoded.lastHiddenStates))
-        if let logitsMask {
-            let forbidden = logitsMask.cast(to: .float32).isEqual(to: Tensor(scalar: Float(0)))
-            logits = logits.filled(where: forbidden, with: -Double(Float.greatestFiniteMagnitude))
-        }
-        return MultimodalGPTOutput(decoderOutput: decoded, logits: logits)
+        return MultimodalGPTOutput(
+            decoderOutput: decoded, logits: scores(of: decoded.lastHiddenStates, mask: logitsMask))
+    }
+
+    /// The scores of every id at each hidden state (the peer's `logit_projection`).
+    ///
+    /// - Parameters:
+    ///   - states: `[batch, length, width]`.
+    ///   - mask: `bool`, broadcastable to the scores; where false a score becomes the lowest number.
+    /// - Returns: `[batch, length, input ids + output ids]`.
+    public func scores(of states: Tensor, mask: Tensor? = nil) -> Tensor {
+        let logits = toLogit(norm(states))
+        guard let mask else { return logits }
+        let forbidden = mask.cast(to: .float32).isEqual(to: Tensor(scalar: Float(0)))
+        return logits.filled(where: forbidden, with: -Double(Float.greatestFiniteMagnitude))
     }
 
     /// The same without the scores (the peer's `fwd`).

@@ -15,16 +15,20 @@ public struct TransformerDecoderConfiguration: Sendable, Equatable {
     public var dropout = 0.1
     /// On attention probabilities, in training.
     public var attentionDropout = 0.1
+    /// Between the two layers of each MLP.
+    public var activation = Activation.quickGELU
 
     /// Creates a configuration.
     public init(
-        width: Int = 768, heads: Int = 12, layers: Int = 12, dropout: Double = 0.1, attentionDropout: Double = 0.1
+        width: Int = 768, heads: Int = 12, layers: Int = 12, dropout: Double = 0.1, attentionDropout: Double = 0.1,
+        activation: Activation = .quickGELU
     ) {
         self.width = width
         self.heads = heads
         self.layers = layers
         self.dropout = dropout
         self.attentionDropout = attentionDropout
+        self.activation = activation
     }
 }
 
@@ -43,7 +47,7 @@ public final class TransformerDecoderLayer: Module {
         attention = MultiHeadAttention(
             queryWidth: width, heads: configuration.heads, dropout: configuration.attentionDropout, bias: false,
             random: random.derived("attention"))
-        mlp = FeedForward(width, random: random.derived("mlp"))
+        mlp = FeedForward(width, activation: configuration.activation, random: random.derived("mlp"))
         normAttn = LayerNorm(width)
         normMlp = LayerNorm(width)
         dropout = Dropout(configuration.dropout)
@@ -65,19 +69,21 @@ public final class TransformerDecoderLayer: Module {
     }
 }
 
-/// The layer's MLP: four times the width, the sigmoid approximation of GELU between; keys `model.0` and `model.2`.
+/// The layer's MLP: four times the width, an activation between (the sigmoid approximation of GELU); keys `model.0` and `model.2`.
 public final class FeedForward: Module {
     private let rise: Linear
     private let fall: Linear
+    private let activation: Activation
 
-    init(_ width: Int, random: RandomKey) {
+    init(_ width: Int, activation: Activation, random: RandomKey) {
+        self.activation = activation
         rise = Linear(width, 4 * width, key: random.derived("rise"))
         fall = Linear(4 * width, width, key: random.derived("fall"))
     }
 
     public override var explicitParts: [(key: String, part: Any)]? { [("model.0", rise), ("model.2", fall)] }
 
-    func callAsFunction(_ x: Tensor) -> Tensor { fall(rise(x, activation: .quickGELU)) }
+    func callAsFunction(_ x: Tensor) -> Tensor { fall(rise(x, activation: activation)) }
 }
 
 /// What a decoder returns.

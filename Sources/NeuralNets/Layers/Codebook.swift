@@ -17,7 +17,11 @@ public struct CodebookOutput {
 /// `code_usage` and `code_avg` (van den Oord et al. 2017, arXiv:1711.00937, appendix A.1; the peer's `Codebook`).
 ///
 /// In training the first batch gives the codes their first values, each batch moves them, and codes that are hardly used
-/// restart from random inputs. At inference nothing changes.
+/// restart from inputs that the codes represent badly. At inference nothing changes.
+///
+/// Two things differ from the peer. A code that restarts gets the usage of a new code, so that it is judged only after
+/// the running mean had time to see it (the peer's is replaced again at every step). And it restarts from an input drawn
+/// with a probability proportional to its squared error, so that codes go where they are missing, not to what is common.
 public final class Codebook: Module {
     /// `[codes, width]`.
     @Buffer public var embedding: Tensor
@@ -102,21 +106,38 @@ public final class Codebook: Module {
         return picked + noise.cast(to: picked.dtype)
     }
 
+    /// Distinct rows drawn with probability proportional to their squared error (Efraimidis & Spirakis 2006: the largest
+    /// of u^(1/weight)).
+    private func badlyRepresentedRows(_ wanted: Int, errors: Tensor, key: RandomKey) -> [Int] {
+        let chances = Tensor.uniform([errors.count], key: key).scalars(Float.self)
+        let keys = zip(chances, errors.cast(to: .float32).scalars(Float.self)).map { log($0) / max($1, 1e-20) }
+        return keys.indices.sorted { keys[$0] != keys[$1] ? keys[$0] > keys[$1] : $0 < $1 }.prefix(wanted).map { $0 }
+    }
+
     /// Moves the running means by one batch and restarts codes that are hardly used.
     private func follow(_ flat: Tensor, _ ids: Tensor, _ context: ForwardContext) {
         withoutGradients {
             let (sums, counts) = flat.sums(by: ids, count: count)
             let usage = codeUsage * decay + counts * (1 - decay)
             let total = Double(usage.sum().cast(to: .float64).item(Double.self))
-            let smoothed = (usage + epsilon) * (total / (total + Double(count) * epsilon))
-            codeUsage = smoothed
-            codeAvg = codeAvg * decay + sums * (1 - decay)
-            var codes = codeAvg / smoothed.unsqueezed(1)
-            let dead = smoothed.scalars(Float.self).enumerated().filter { Double($0.element) < usageThreshold }.map(\.offset)
+            var smoothed = (usage + epsilon) * (total / (total + Double(count) * epsilon))
+            var averages = codeAvg * decay + sums * (1 - decay)
+            var codes = averages / smoothed.unsqueezed(1)
+            let dead = smoothed.cast(to: .float32).scalars(Float.self).enumerated()
+                .filter { Double($0.element) < usageThreshold }.map(\.offset)
             if !dead.isEmpty {
-                let fresh = randomRows(of: flat, context)
-                for code in dead { codes.replace(axis: 0, at: code, with: fresh.sliced(0, code..<(code + 1))) }
+                let errors = (flat - embedding.rows(ids)).squared().sum(axes: [1])
+                let rows = badlyRepresentedRows(dead.count, errors: errors, key: context.nextKey("restart"))
+                let one = Tensor.ones([1], dtype: smoothed.dtype)
+                for (code, row) in zip(dead, rows) {
+                    let fresh = flat.sliced(0, row..<(row + 1))
+                    codes.replace(axis: 0, at: code, with: fresh)
+                    averages.replace(axis: 0, at: code, with: fresh)
+                    smoothed.replace(axis: 0, at: code, with: one)
+                }
             }
+            codeUsage = smoothed
+            codeAvg = averages
             embedding = codes
         }
     }

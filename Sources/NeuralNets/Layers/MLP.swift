@@ -37,7 +37,7 @@ public final class GEGLU: Module, Layer {
     private let axis: Int
 
     /// Splits along `axis`.
-    public init(axis: Int = 1) { self.axis = axis }
+    public init(axis: Int = -1) { self.axis = axis }
 
     public func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor {
         let parts = x.split(axis, into: 2)

@@ -97,6 +97,11 @@ public final class MultiHeadAttention: Module {
         }
     }
 
+    /// The keys and values that `source` is turned into, `[batch, heads, e1, ..., em, width / heads]` each.
+    public func keysAndValues(_ source: Tensor) -> (keys: Tensor, values: Tensor) {
+        (split(key(source)), split(value(source)))
+    }
+
     /// Attends from the newest positions to all so far, adding theirs to the cache; causal among themselves.
     ///
     /// - Parameters:
@@ -137,31 +142,43 @@ public final class MultiHeadAttention: Module {
 ///   - key: `[..., keys, width]`.
 ///   - value: `[..., keys, value width]`.
 ///   - mask: which keys each query sees; a query that sees none yields zeros, not NaN as in the peer.
+///   - bias: added to the scaled scores, broadcastable to `[..., queries, keys]`.
 ///   - headMask: multiplied onto the probabilities after dropout.
 ///   - dropout: on the probabilities.
 /// - Returns: the result and the probabilities as they were applied.
 public func attentionWithWeights(
-    _ query: Tensor, _ key: Tensor, _ value: Tensor, mask: AttentionMask = .none, headMask: Tensor? = nil,
-    dropout: (probability: Double, key: RandomKey)? = nil
+    _ query: Tensor, _ key: Tensor, _ value: Tensor, mask: AttentionMask = .none, bias: Tensor? = nil,
+    headMask: Tensor? = nil, dropout: (probability: Double, key: RandomKey)? = nil
 ) -> (output: Tensor, weights: Tensor) {
     var scores = matmul(query, key.transposed()) / Double(query.size(-1)).squareRoot()
-    let (queries, keys) = (query.size(-2), key.size(-2))
-    var hidden: [Tensor] = []
-    if let keep = mask.keep { hidden.append(keep.cast(to: .float32).isEqual(to: Tensor(scalar: Float(0)))) }
-    if mask.isCausal {
-        let flags = (0..<queries).flatMap { i in (0..<keys).map { $0 > i + keys - queries } }
-        hidden.append(Tensor(flags, shape: [queries, keys]))
-    }
-    for flags in hidden { scores = scores.filled(where: flags, with: -.infinity) }
-    var weights = scores.softmax()
-    if !hidden.isEmpty {
-        // A row without a key came out as NaN: make it zero.
-        let bad = weights.detached.isEqual(to: weights.detached).cast(to: .float32).isEqual(to: Tensor(scalar: Float(0)))
-        weights = weights.filled(where: bad, with: 0)
+    if let bias { scores = scores + bias }
+    var weights: Tensor
+    if let hidden = mask.hidden(queries: query.size(-2), keys: key.size(-2)) {
+        // Rows without a key are left as they are until after the softmax, so that neither they nor their gradient
+        // ever is NaN.
+        let visible = (1 - hidden.cast(to: .float32)).sum(axes: [-1], keepsAxes: true)
+        let dead = visible.isEqual(to: Tensor(scalar: Float(0)))
+        let alive = (1 - dead.cast(to: .float32)) * hidden.cast(to: .float32)
+        weights = scores.filled(where: alive.cast(to: .bool), with: -.infinity).softmax().filled(where: dead, with: 0)
+    } else {
+        weights = scores.softmax()
     }
     if let dropout, dropout.probability > 0 { weights = weights.dropout(dropout.probability, key: dropout.key) }
     if let headMask { weights = weights * headMask }
     return (matmul(weights, value), weights)
+}
+
+extension AttentionMask {
+    /// Where a query does not see a key, `bool`, broadcastable to `[..., queries, keys]`; `nil` when all see all.
+    fileprivate func hidden(queries: Int, keys: Int) -> Tensor? {
+        var hidden: Tensor?
+        if let keep { hidden = keep.cast(to: .float32).isEqual(to: Tensor(scalar: Float(0))) }
+        guard isCausal else { return hidden }
+        let flags = (0..<queries).flatMap { i in (0..<keys).map { $0 > i + keys - queries } }
+        let later = Tensor(flags, shape: [queries, keys])
+        guard let given = hidden else { return later }
+        return Tensor.maximum(given.cast(to: .float32), later.cast(to: .float32)).cast(to: .bool)
+    }
 }
 
 /// The sum of attentions along each axis, each with its own layer, key `mha_attns.#` (the peer's `AxialAttentionBlock`).

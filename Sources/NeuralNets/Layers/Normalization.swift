@@ -24,25 +24,57 @@ public final class LayerNorm: Module, Layer {
     public func callAsFunction(_ x: Tensor) -> Tensor { x.layerNorm(gain: weight, offset: bias, epsilon: epsilon) }
 }
 
+/// Layer normalization over the last axes together, keys `weight` and `bias` (the peer's `Fp32LayerNorm` in full).
+///
+/// ``LayerNorm`` is the common case of one axis with weight and bias.
+public final class ShapedLayerNorm: Module, Layer {
+    /// `shape`, if the result is scaled.
+    public let weight: Parameter?
+    /// `shape`, if the result is shifted.
+    public let bias: Parameter?
+    private let shape: [Int]
+    private let epsilon: Double
+
+    /// A layer over the last `shape.count` axes, which must have these sizes.
+    ///
+    /// - Parameter isAffine: whether weight (1) and bias (0) are learned.
+    public init(shape: [Int], epsilon: Double = 1e-5, isAffine: Bool = true) {
+        self.shape = shape
+        self.epsilon = epsilon
+        weight = isAffine ? Parameter(wrappedValue: Tensor.ones(shape)) : nil
+        bias = isAffine ? Parameter(wrappedValue: Tensor.zeros(shape)) : nil
+    }
+
+    public func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor {
+        precondition(
+            Array(x.shape.suffix(shape.count)) == shape, "ShapedLayerNorm: \(x.shape) does not end with \(shape)")
+        return x.reshaped(to: Array(x.shape.dropLast(shape.count)) + [shape.reduce(1, *)]).layerNorm(
+            gain: weight?.wrappedValue.flattened(), offset: bias?.wrappedValue.flattened(), epsilon: epsilon
+        ).reshaped(to: x.shape)
+    }
+}
+
 /// Group normalization of `[batch, channels, ...]`, keys `weight` and `bias`.
 public final class GroupNorm: Module, Layer {
-    /// `[channels]`.
-    @Parameter public var weight: Tensor
-    /// `[channels]`.
-    @Parameter public var bias: Tensor
+    /// `[channels]`, if the result is scaled.
+    public let weight: Parameter?
+    /// `[channels]`, if the result is shifted.
+    public let bias: Parameter?
     private let groups: Int
     private let epsilon: Double
 
-    /// A layer with weight 1 and bias 0.
-    public init(groups: Int, channels: Int, epsilon: Double = 1e-5) {
-        weight = Tensor.ones([channels])
-        bias = Tensor.zeros([channels])
+    /// A layer whose weight is 1 and bias 0 at first.
+    ///
+    /// - Parameter isAffine: whether weight and bias are learned.
+    public init(groups: Int, channels: Int, epsilon: Double = 1e-5, isAffine: Bool = true) {
+        weight = isAffine ? Parameter(wrappedValue: Tensor.ones([channels])) : nil
+        bias = isAffine ? Parameter(wrappedValue: Tensor.zeros([channels])) : nil
         self.groups = groups
         self.epsilon = epsilon
     }
 
     public func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor {
-        x.groupNorm(groups: groups, gain: weight, offset: bias, epsilon: epsilon)
+        x.groupNorm(groups: groups, gain: weight?.wrappedValue, offset: bias?.wrappedValue, epsilon: epsilon)
     }
 }
 

@@ -1,3 +1,4 @@
+import Foundation
 import Tensors
 
 /// Something that gives the positions of a sequence their vectors.
@@ -77,5 +78,29 @@ public final class RightShift: Module {
         let start = sos.broadcast(to: [x.shape[0], 1, x.shape[2]])
         guard x.shape[1] > 1 else { return start.contiguous() }
         return concatenated([start.contiguous(), x.sliced(1, 0..<(x.shape[1] - 1))], axis: 1)
+    }
+}
+
+/// Vectors of diffusion timesteps: sines and then cosines of falling frequencies (Ho et al. 2020, arXiv:2006.11239; the
+/// peer's `SinusoidalPositionEmbeddings`).
+public final class SinusoidalPositionEmbeddings: Module {
+    /// The size of a vector; the last element of an odd one is 0.
+    public let width: Int
+
+    /// An embedding without parameters.
+    /// - Precondition: `width` is at least 4.
+    public init(_ width: Int = 128) {
+        precondition(width >= 4, "SinusoidalPositionEmbeddings: the width must be at least 4, not \(width)")
+        self.width = width
+    }
+
+    /// The vectors of timesteps, `[batch]` to `[batch, width]`.
+    public func callAsFunction(_ timesteps: Tensor) -> Tensor {
+        let half = width / 2
+        let step = Float(log(10000.0)) / Float(half - 1)
+        let frequencies = Tensor((0..<half).map { exp(Float($0) * -step) }, shape: [1, half])
+        let angles = timesteps.unsqueezed(1) * frequencies.cast(to: timesteps.dtype)
+        let vectors = concatenated([angles.sin(), angles.cos()], axis: -1)
+        return width % 2 == 0 ? vectors : vectors.padded([(0, 0), (0, 1)])
     }
 }

@@ -1,0 +1,308 @@
+import Foundation
+import Media
+import Tensors
+
+/// How a clip is taken from a file and brought to one size.
+public struct ClipSampling: Sendable, Codable, Equatable {
+    /// Which part of a longer file is taken.
+    public enum Start: String, Sendable, Codable, CaseIterable {
+        /// A random place, keyed by seed, epoch and sample.
+        case random
+        /// The middle.
+        case center
+        /// The beginning.
+        case first
+    }
+
+    /// Frames per clip.
+    public var frameCount: Int
+    /// Frames per second; when `nil`, every ``frameStride``-th frame of the file is taken.
+    public var frameRate: Double?
+    /// The distance between frames where ``frameRate`` is `nil`.
+    public var frameStride: Int
+    /// Which part is taken.
+    public var start: Start
+    /// Width of the result.
+    public var width: Int
+    /// Height of the result.
+    public var height: Int
+    /// Whether the centred part with the target's proportions is used; otherwise the whole frame is stretched.
+    public var cropsToFit: Bool
+    /// How pixels are weighed.
+    public var resampling: Resampling
+    /// Whether half of the clips, keyed by seed, epoch and sample, are mirrored left to right.
+    public var flipsHorizontally: Bool
+    /// What happens to files with fewer frames.
+    public var shortClip: ShortClipPolicy
+
+    /// Creates settings; `frameCount: 1` suits pictures.
+    public init(
+        frameCount: Int, width: Int, height: Int, frameRate: Double? = nil, frameStride: Int = 1,
+        start: Start = .random, cropsToFit: Bool = true, resampling: Resampling = .bilinear,
+        flipsHorizontally: Bool = false, shortClip: ShortClipPolicy = .repeatLast
+    ) {
+        self.frameCount = frameCount
+        self.width = width
+        self.height = height
+        self.frameRate = frameRate
+        self.frameStride = frameStride
+        self.start = start
+        self.cropsToFit = cropsToFit
+        self.resampling = resampling
+        self.flipsHorizontally = flipsHorizontally
+        self.shortClip = shortClip
+    }
+
+    /// - Throws: ``DatasetError`` with code `.invalidArgument`.
+    func validate() throws {
+        guard frameCount >= 1, frameCount <= 1 << 16, width >= 1, height >= 1, width <= 1 << 14, height <= 1 << 14,
+            frameStride >= 1, frameRate.map({ $0.isFinite && $0 > 0 && $0 <= 1000 }) ?? true, shortClip != .shorten
+        else {
+            throw DatasetError(
+                .invalidArgument,
+                "Clips of \(frameCount) frames of \(width) x \(height) pixels with stride \(frameStride) and rate "
+                    + "\(frameRate.map { "\($0)" } ?? "as filmed") are not possible: counts and sizes start at 1, sizes end "
+                    + "at 16384, rates lie above 0 and up to 1000, and short clips repeat their last frame or fail.")
+        }
+    }
+
+    /// Bytes of one clip.
+    var clipBytes: Int { frameCount * height * width * 3 }
+}
+
+/// One clip with its caption.
+public struct Sample: Sendable {
+    /// Pixels, `[frames, height, width, 3]`, `uint8`.
+    public var pixels: Tensor
+    /// What is to be seen.
+    public var caption: String
+    /// The entry's place in the manifest.
+    public var index: Int
+}
+
+/// Clips of one size from the files of a manifest.
+///
+/// A sample is a pure function of the manifest, the settings, the seed, the epoch and the index. The data set may be
+/// read from several threads at once.
+public final class VideoDataset: Sendable {
+    /// What the data set consists of.
+    public let manifest: Manifest
+    /// How clips are taken.
+    public let sampling: ClipSampling
+    /// What random starts and flips are keyed by.
+    public let seed: UInt64
+    private let cache: (any FrameCache)?
+
+    /// Creates a data set.
+    ///
+    /// - Parameters:
+    ///   - manifest: the files and captions.
+    ///   - sampling: how clips are taken.
+    ///   - seed: what random starts and flips are keyed by.
+    ///   - cache: keeps decoded frames between epochs; see ``MemoryFrameCache`` and ``PackedFrameCache``.
+    /// - Throws: ``DatasetError``: `.empty`, `.invalidArgument`.
+    public init(
+        _ manifest: Manifest, sampling: ClipSampling, seed: UInt64 = 0, cache: (any FrameCache)? = nil
+    ) throws {
+        guard !manifest.entries.isEmpty else {
+            throw DatasetError(.empty, "The data set \(manifest.source.path) has no entries.")
+        }
+        try sampling.validate()
+        self.manifest = manifest
+        self.sampling = sampling
+        self.seed = seed
+        self.cache = cache
+    }
+
+    /// The number of samples.
+    public var count: Int { manifest.entries.count }
+
+    /// The clip at a place of the manifest.
+    ///
+    /// - Parameters:
+    ///   - index: from 0 up to ``count``.
+    ///   - epoch: another epoch gives other random starts and flips.
+    /// - Throws: ``DatasetError`` with code `.unreadableSample`, naming the file.
+    public func sample(_ index: Int, epoch: Int = 0) throws -> Sample {
+        precondition(manifest.entries.indices.contains(index), "VideoDataset: there is no sample \(index) of \(count)")
+        let entry = manifest.entries[index]
+        var pixels: Tensor
+        do {
+            if let cache {
+                let frames = try cache.frames(index: index, entry: entry, sampling: sampling)
+                pixels = try choose(from: frames, entry, index, epoch)
+            } else {
+                pixels = try decodeClip(entry, index, epoch)
+            }
+        } catch {
+            throw DatasetError(
+                .unreadableSample, "Sample \(index) (\(entry.url.path)) cannot be used: \(error.localizedDescription)")
+        }
+        var random = CounterRandom(seed: seed, purpose: .flip, UInt64(index), UInt64(bitPattern: Int64(epoch)))
+        if sampling.flipsHorizontally, random.next() & 1 == 1 { mirror(&pixels) }
+        return Sample(pixels: pixels, caption: entry.caption, index: index)
+    }
+
+    // MARK: - Choosing frames
+
+    /// A fraction of the spare frames or seconds before the clip.
+    private func startFraction(_ index: Int, _ epoch: Int) -> Double {
+        switch sampling.start {
+        case .first: return 0
+        case .center: return 0.5
+        case .random:
+            var random = CounterRandom(seed: seed, purpose: .clipStart, UInt64(index), UInt64(bitPattern: Int64(epoch)))
+            return random.unit()
+        }
+    }
+
+    /// Which of `available` frames (already at the wanted rate and stride) makes up the clip.
+    private func choose(from frames: CachedFrames, _ entry: ManifestEntry, _ index: Int, _ epoch: Int) throws -> Tensor {
+        let wanted = sampling.frameCount
+        let spare = frames.count - wanted
+        if spare < 0, sampling.shortClip == .fail {
+            throw MediaError(
+                .tooShort, "\(entry.url.path) has only \(frames.count) of the \(wanted) frames that were asked for.")
+        }
+        let first = spare <= 0 ? 0 : min(spare, Int(startFraction(index, epoch) * Double(spare + 1)))
+        let frameBytes = sampling.width * sampling.height * 3
+        var pixels = Tensor.zeros([wanted, sampling.height, sampling.width, 3], dtype: .uint8)
+        frames.withBytes { source in
+            pixels.withUnsafeMutableBytes { target in
+                guard let from = source.baseAddress, let to = target.baseAddress else { return }
+                for t in 0..<wanted {
+                    let frame = min(first + t, frames.count - 1)
+                    (to + t * frameBytes).copyMemory(from: from + frame * frameBytes, byteCount: frameBytes)
+                }
+            }
+        }
+        return pixels
+    }
+
+    /// Without a cache, only what the clip needs is decoded and kept.
+    private func decodeClip(_ entry: ManifestEntry, _ index: Int, _ epoch: Int) throws -> Tensor {
+        var options = VideoReader.Options()
+        options.threadCount = 1
+        let reader = try VideoReader(entry.url, options: options)
+        let begin = entry.start ?? 0
+        let duration = reader.info.isStill ? 0 : try length(of: reader, entry)
+        if let rate = sampling.frameRate, !reader.info.isStill {
+            // The clip's last frame may start anywhere before the end.
+            let needed = Double(sampling.frameCount - 1) / rate
+            let available = max(0, min(entry.end ?? .infinity, duration) - begin)
+            // As many starting places as a cache at this rate would have, so that both give the same clips.
+            let places = Int((available * rate - 1e-6).rounded(.up))
+            let spare = max(0, places - sampling.frameCount)
+            if places < sampling.frameCount, sampling.shortClip == .fail {
+                throw MediaError(
+                    .tooShort,
+                    "\(entry.url.path) lasts \(secondsText(available)), less than the \(secondsText(needed)) of "
+                        + "\(sampling.frameCount) frames at \(rate) per second.")
+            }
+            let first = min(spare, Int(startFraction(index, epoch) * Double(spare + 1)))
+            let count = max(1, min(sampling.frameCount, places))
+            let clip = try reader.read(startSeconds: begin + Double(first) / rate, frameRate: rate, frameCount: count)
+            return try fit(clip.pixels)
+        }
+        let frames = try decodeFrames(reader, entry, sampling)
+        return try choose(from: frames, entry, index, epoch)
+    }
+
+    /// Seconds that the file lasts: the container's word, or, where it gives none, counted.
+    private func length(of reader: VideoReader, _ entry: ManifestEntry) throws -> Double {
+        if let count = reader.info.frameCount, count > 0 { return Double(count) / reader.info.frameRate }
+        if let duration = reader.info.duration { return duration }
+        var last = 0.0
+        while let time = try reader.skipFrame() { last = time }
+        return last + reader.nominalStep
+    }
+
+    private func fit(_ pixels: Tensor) throws -> Tensor {
+        let sized = try fitted(pixels, sampling)
+        let found = sized.shape[0]
+        guard found < sampling.frameCount else { return sized }
+        let frameBytes = sampling.width * sampling.height * 3
+        var filled = Tensor.zeros([sampling.frameCount, sampling.height, sampling.width, 3], dtype: .uint8)
+        sized.withUnsafeBytes { source in
+            filled.withUnsafeMutableBytes { target in
+                guard let from = source.baseAddress, let to = target.baseAddress else { return }
+                for t in 0..<sampling.frameCount {
+                    (to + t * frameBytes).copyMemory(
+                        from: from + min(t, found - 1) * frameBytes, byteCount: frameBytes)
+                }
+            }
+        }
+        return filled
+    }
+
+    private func mirror(_ pixels: inout Tensor) {
+        let (rows, width) = (pixels.shape[0] * pixels.shape[1], pixels.shape[2])
+        pixels.withUnsafeMutableBytes { bytes in
+            guard let base = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return }
+            for row in 0..<rows {
+                let line = base + row * width * 3
+                for x in 0..<width / 2 {
+                    for c in 0..<3 {
+                        let (left, right) = (x * 3 + c, (width - 1 - x) * 3 + c)
+                        (line[left], line[right]) = (line[right], line[left])
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Seconds with three decimals, for messages.
+private func secondsText(_ seconds: Double) -> String { String(format: "%.3f s", seconds) }
+
+/// Brings frames to the size that the settings ask for.
+func fitted(_ pixels: Tensor, _ sampling: ClipSampling) throws -> Tensor {
+    sampling.cropsToFit
+        ? try resizedAndCropped(pixels, width: sampling.width, height: sampling.height, sampling.resampling)
+        : try resized(pixels, width: sampling.width, height: sampling.height, sampling.resampling)
+}
+
+/// Every frame that a clip of this entry could use, at the wanted rate or stride and size, one decoded at a time.
+func decodeFrames(_ reader: VideoReader, _ entry: ManifestEntry, _ sampling: ClipSampling) throws -> CachedFrames {
+    var bytes: [UInt8] = []
+    var count = 0
+    func keep(_ frame: Tensor) throws {
+        let sized = try fitted(frame, sampling)
+        sized.withUnsafeBytes { bytes.append(contentsOf: $0) }
+        count += 1
+    }
+    let begin = entry.start ?? 0
+    let end = entry.end ?? .infinity
+    var index = 0
+    var next = 0
+    var shown: VideoFrame?
+    let tolerance = reader.timeTolerance
+    let rate = reader.info.isStill ? nil : sampling.frameRate
+    while let frame = try reader.nextFrame() {
+        if let rate {
+            while let current = shown, begin + Double(next) / rate < min(frame.timestamp - tolerance, end - 1e-6) {
+                try keep(current.pixels)
+                next += 1
+            }
+            shown = frame
+            if frame.timestamp >= end { break }
+        } else {
+            if frame.timestamp >= end - 1e-6, count > 0 { break }
+            if frame.timestamp >= begin - tolerance {
+                if index % sampling.frameStride == 0 { try keep(frame.pixels) }
+                index += 1
+            }
+            shown = frame
+        }
+    }
+    if let rate, let shown, shown.timestamp < end {
+        let last = min(end, shown.timestamp + reader.nominalStep)
+        while begin + Double(next) / rate < last - 1e-6 || count == 0 {
+            try keep(shown.pixels)
+            next += 1
+        }
+    } else if count == 0, let shown {
+        try keep(shown.pixels)
+    }
+    return CachedFrames(count: count, bytes: bytes)
+}

@@ -1,0 +1,18 @@
+/// Classifier-free guidance: pushes the prompt's scores away from those of no prompt.
+///
+/// `scores = without + scale * (with - without)`; 1 leaves the prompt's scores, more follows the prompt more closely at the
+/// price of variety, 0 ignores it. Typical: 2 to 5 for a model that was trained with some prompts left out, 1 for any
+/// other. Both kinds of rows go through the network in one pass.
+///
+/// Source: Ho and Salimans 2022, arXiv:2207.12598; on tokens: Gafni et al. 2022, arXiv:2203.13131.
+struct Guidance: Sendable {
+    let scale: Float
+
+    /// Whether anything but the prompt's scores is needed.
+    var isActive: Bool { scale != 1 }
+
+    /// Joins the scores of one sample, each one per id.
+    func applied(with prompted: ArraySlice<Float>, without unprompted: ArraySlice<Float>) -> [Float] {
+        zip(prompted, unprompted).map { $1 + scale * ($0 - $1) }
+    }
+}

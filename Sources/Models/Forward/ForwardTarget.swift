@@ -1,0 +1,92 @@
+import Checkpoints
+import NeuralNets
+import Tensors
+
+/// Something the door can call: a module with its methods, or a function.
+struct ForwardTarget {
+    /// Where weights go; `nil` for functions and layers without any.
+    let module: Module?
+    /// The methods by the peer's names.
+    let methods: [String: ForwardMethod]
+
+    init(_ module: Module? = nil, methods: [String: ForwardMethod]) {
+        self.module = module
+        self.methods = methods
+    }
+
+    /// A target whose only method is `forward`.
+    init(
+        _ module: Module? = nil, inputs: [String], arguments: [String] = [],
+        _ body: @escaping (ForwardCall) throws -> ForwardValue
+    ) {
+        self.init(module, methods: ["forward": ForwardMethod(inputs: inputs, arguments: arguments, body)])
+    }
+
+    /// A layer of one real input.
+    init<Kind: Layer>(_ layer: Kind, input: String = "x", _ rule: ShapeRule) {
+        self.init(layer, inputs: [input]) { .tensor(layer(try $0.real(input, rule), $0.context)) }
+    }
+}
+
+/// Makes a target from keyword arguments.
+typealias ForwardBuilder = @Sendable (JSONFields, RandomKey) throws -> ForwardTarget
+
+/// One method: what it takes and what it does.
+struct ForwardMethod {
+    let inputs: [String]
+    let arguments: [String]
+    let body: (ForwardCall) throws -> ForwardValue
+
+    /// - Parameters:
+    ///   - inputs: the names of tensor arguments; a list is named without its indices.
+    ///   - arguments: the names of the other arguments.
+    init(inputs: [String], arguments: [String] = [], _ body: @escaping (ForwardCall) throws -> ForwardValue) {
+        self.inputs = inputs
+        self.arguments = arguments
+        self.body = body
+    }
+
+    /// A misspelt name must not pass silently.
+    func rejectUnknown(_ call: ForwardCall) throws {
+        for name in call.inputs.keys.sorted() {
+            let parts = name.split(separator: ".", maxSplits: 1)
+            if inputs.contains(name) || (parts.count == 2 && Int(parts[1]) != nil && inputs.contains(String(parts[0]))) {
+                continue
+            }
+            throw ModelError(
+                .invalidInput, "'\(name)' is not an input; there are: \(inputs.joined(separator: ", ")).")
+        }
+        try call.arguments.rejectUnknown(known: arguments + inputs)
+        if let tensor = inputs.first(where: { call.arguments.has($0) }) {
+            throw ModelError(.invalidInput, "'\(tensor)' is a tensor; give it among the inputs.")
+        }
+    }
+}
+
+/// What a method returns: tensors, nested as the peer nests them.
+indirect enum ForwardValue {
+    case tensor(Tensor)
+    case list([ForwardValue])
+    case fields([(String, ForwardValue?)])
+
+    /// A list of tensors.
+    static func tensors(_ tensors: [Tensor]) -> ForwardValue { .list(tensors.map { .tensor($0) }) }
+
+    /// Tensors by dotted name; a bare tensor is `output`.
+    func flattened() -> [String: Tensor] {
+        var result: [String: Tensor] = [:]
+        collect("", into: &result)
+        return result
+    }
+
+    private func collect(_ prefix: String, into result: inout [String: Tensor]) {
+        func below(_ key: String) -> String { prefix.isEmpty ? key : "\(prefix).\(key)" }
+        switch self {
+        case .tensor(let tensor): result[prefix.isEmpty ? "output" : prefix] = tensor
+        case .list(let values):
+            for (index, value) in values.enumerated() { value.collect(below("\(index)"), into: &result) }
+        case .fields(let fields):
+            for (key, value) in fields { value?.collect(below(key), into: &result) }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+// A model directory brought to life: the module that `config.json` names, with the weights beside it, the tokenizer of
+// its prompts, and what a person has to know about its clips and prompts. Reading is here, writing in
+// PretrainedModel+Writing.swift, prompts in PretrainedModel+Prompts.swift.
+
+import Checkpoints
+import Foundation
+import NeuralNets
+import Tensors
+import Tokenizers
+
+/// A self-describing model: everything a verb needs to generate with it.
+public struct PretrainedModel {
+    /// What the pixels and times of a model's clips mean.
+    public struct Media: Sendable, Hashable {
+        /// Frames per second that a generated clip is to be played at.
+        public var frameRate: Double
+        /// What black and white are to the network, such as -0.5...0.5.
+        public var pixelRange: ClosedRange<Double>
+
+        /// Creates a description; MUGEN's pixel range by default.
+        public init(frameRate: Double = 8, pixelRange: ClosedRange<Double> = -0.5...0.5) {
+            self.frameRate = frameRate
+            self.pixelRange = pixelRange
+        }
+    }
+
+    /// What a model can be asked for.
+    public struct Prompts: Sendable, Hashable {
+        /// One or two sentences for a person.
+        public var description: String
+        /// Every word the model was trained on, in lower case; empty when that is not known.
+        public var words: [String]
+        /// Prompts that it was made for.
+        public var examples: [String]
+
+        /// Creates a description.
+        public init(description: String = "", words: [String] = [], examples: [String] = []) {
+            self.description = description
+            self.words = words
+            self.examples = examples
+        }
+    }
+
+    /// Where it was read from.
+    public let path: String
+    /// The builder's name, one of ``ModelRegistry/names``.
+    public let name: String
+    /// The builder's arguments.
+    public let arguments: JSONObject
+    /// Clips in and out.
+    public let media: Media
+    /// Prompts in.
+    public let prompts: Prompts
+    /// The network, its weights loaded as `float32`.
+    public let module: Module
+    /// The tokenizer in `tokenizer/`; `nil` when there is none.
+    public let tokenizer: (any Tokenizer)?
+
+    /// The multimodal GPT, if it is one.
+    public var gpt: MultimodalGPT? { module as? MultimodalGPT }
+    /// The VQVAE, or the one whose ids the GPT generates.
+    public var vqvae: VQVAE? { module as? VQVAE ?? gpt?.vqvae }
+
+    /// Reads a model directory, strictly.
+    ///
+    /// Weights may be stored as `float32`, `bfloat16` or `float16`; they are computed with as `float32`.
+    ///
+    /// - Throws: ``CheckpointError`` for files that are missing or damaged and, with code `.stateDictMismatch`, one error
+    ///   that lists every key that is missing, unexpected or of another shape; ``ModelError`` for a name or arguments
+    ///   that make no model; ``TokenizerError`` for a broken tokenizer.
+    public init(contentsOf path: String) throws {
+        let directory = try ModelDirectory.read(path)
+        let source = (path as NSString).appendingPathComponent("config.json")
+        let configuration = directory.configuration
+        let extra = JSONFields(configuration.extra, source: source)
+        self.path = path
+        name = configuration.model
+        arguments = configuration.arguments
+        media = try Self.media(extra)
+        prompts = try Self.prompts(extra)
+        module = try Self.module(
+            name: name, arguments: arguments, source: source, weights: directory.checkpoint.tensors, file: path)
+        tokenizer =
+            directory.tokenizerFiles.isEmpty
+            ? nil : try TokenizerFiles.load(from: URL(fileURLWithPath: path).appendingPathComponent("tokenizer"))
+    }
+
+    /// Builds a module and gives it weights; every key must be there, and no other.
+    ///
+    /// - Parameters:
+    ///   - name: one of ``ModelRegistry/names``.
+    ///   - arguments: the builder's keyword arguments.
+    ///   - source: where they come from, for messages.
+    ///   - weights: the state dict.
+    ///   - file: where it comes from, for messages.
+    ///   - matcher: renames and leniency.
+    /// - Throws: ``ModelError``, or ``CheckpointError`` with code `.stateDictMismatch`.
+    public static func module(
+        name: String, arguments: JSONObject, source: String, weights: [String: Tensor], file: String,
+        matcher: StateDictMatcher = StateDictMatcher()
+    ) throws -> Module {
+        let module = try Initialization.skipped {
+            try ModelRegistry.build(name, arguments: arguments, source: source)
+        }
+        let expected = module.stateDictionary.map { key, value in
+            StateDictMatcher.Entry(key, shape: value.shape, dtype: value.dtype)
+        }
+        let match = try matcher.match(expected.sorted { $0.key < $1.key }, with: weights, source: file)
+        try module.assign(match.tensors)
+        return module
+    }
+
+    private static func media(_ fields: JSONFields) throws -> Media {
+        guard let media = try fields.optionalFields("media") else { return Media() }
+        let frameRate = try media.double("frame_rate", default: Media().frameRate)
+        guard frameRate.isFinite, frameRate > 0, frameRate <= 1000 else {
+            throw media.mismatch("frame_rate", mustBe: "above 0 and at most 1000 frames per second")
+        }
+        guard let range = try media.optionalDoubles("pixel_range") else { return Media(frameRate: frameRate) }
+        guard range.count == 2, range.allSatisfy(\.isFinite), range[0] < range[1] else {
+            throw media.mismatch("pixel_range", mustBe: "two numbers, those for black and for white, such as [-0.5, 0.5]")
+        }
+        return Media(frameRate: frameRate, pixelRange: range[0]...range[1])
+    }
+
+    private static func prompts(_ fields: JSONFields) throws -> Prompts {
+        guard let prompts = try fields.optionalFields("prompts") else { return Prompts() }
+        return Prompts(
+            description: try prompts.string("description", default: ""),
+            words: try prompts.optionalStrings("words") ?? [], examples: try prompts.optionalStrings("examples") ?? [])
+    }
+}

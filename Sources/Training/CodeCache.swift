@@ -1,0 +1,63 @@
+import Checkpoints
+import Foundation
+import Models
+import NeuralNets
+import Tensors
+
+/// The codebook ids of every clip, extracted once and kept in a file: a GPT trains on them epoch after epoch.
+public struct CodeCache: Sendable {
+    /// `[clips, ids per clip]`, `int32`.
+    private let ids: Tensor
+    /// Describes the tokenizer and the clips.
+    public let fingerprint: String
+
+    /// The number of clips.
+    public var count: Int { ids.shape[0] }
+
+    /// Reads the cache at `path`, or extracts the ids and writes it when it is absent or was made from others.
+    ///
+    /// - Parameters:
+    ///   - vqvae: the tokenizer.
+    ///   - source: the clips, cut as evaluation does.
+    ///   - range: of the pixel values.
+    ///   - path: of the cache file.
+    ///   - progress: called with the number of clips done.
+    public init(
+        _ vqvae: VQVAE, _ source: any ClipSource, range: PixelRange, path: String,
+        shouldStop: () -> Bool = { false }, progress: (Int) -> Void = { _ in }
+    ) throws {
+        let fingerprint = try "\(source.fingerprint)-\(Self.checksum(vqvae))"
+        self.fingerprint = fingerprint
+        if let cached = try? SafetensorsReader.read(path: path), cached.metadata["fingerprint"] == fingerprint,
+            let ids = cached["ids"], ids.rank == 2, ids.shape[0] == source.count
+        {
+            self.ids = ids
+            return
+        }
+        var rows: [Tensor] = []
+        let perPass = 8
+        for first in stride(from: 0, to: source.count, by: perPass) {
+            if shouldStop() { throw CancellationError() }
+            let clips = try (first..<min(first + perPass, source.count)).map { try source.pixels($0, epoch: nil) }
+            let codes = vqvae.encode(range.encode(stacked(clips), dimensions: vqvae.dimensions))
+            rows.append(codes.reshaped(to: [clips.count, -1]).cast(to: .int32))
+            progress(first + clips.count)
+        }
+        ids = concatenated(rows)
+        try SafetensorsWriter.write(["ids": ids], metadata: ["fingerprint": fingerprint], to: path)
+    }
+
+    /// The ids of some clips, `[clips, ids per clip]`, `int64`.
+    public func rows(_ indices: [Int]) -> Tensor {
+        concatenated(indices.map { ids.sliced(0, $0..<($0 + 1)) }).cast(to: .int64)
+    }
+
+    /// A checksum over everything the ids depend on.
+    private static func checksum(_ vqvae: VQVAE) throws -> String {
+        var checksum: UInt32 = 0
+        for (_, tensor) in vqvae.stateDictionary.sorted(by: { $0.key < $1.key }) {
+            checksum = tensor.withUnsafeBytes { fileChecksum(of: $0, continuing: checksum) }
+        }
+        return String(checksum, radix: 16)
+    }
+}

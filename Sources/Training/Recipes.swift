@@ -1,0 +1,133 @@
+import Checkpoints
+import Models
+
+/// Everything that decides what `train-vqvae` does.
+///
+/// Keys: `model`, `arguments` (the builder's, in the peer's names), `data`, `loss`, `pixel_range`, `training`.
+public struct VQVAERecipe: Sendable {
+    /// The builder's name.
+    public var model = "video_vqvae"
+    /// The builder's arguments.
+    public var arguments = JSONObject()
+    /// The clips.
+    public var data = DataSettings()
+    /// The loss.
+    public var loss = VQVAETask.Loss()
+    /// What pixels become.
+    public var range = PixelRange()
+    /// The optimization.
+    public var training = TrainingSettings()
+
+    /// Reads a configuration.
+    ///
+    /// - Throws: the reader's error naming the key, what was found and what is allowed.
+    public init(_ object: JSONObject, source: String) throws {
+        let fields = JSONFields(object, source: source)
+        try fields.rejectUnknown(known: ["model", "arguments", "data", "loss", "pixel_range", "training"])
+        model = try fields.string("model", default: model)
+        arguments = try fields.optionalFields("arguments")?.object ?? arguments
+        if let section = try fields.optionalFields("data") { try data.read(section) }
+        if let section = try fields.optionalFields("loss") {
+            try section.rejectUnknown(known: ["squared", "absolute", "commitment"])
+            loss.squared = try section.double("squared", default: loss.squared)
+            loss.absolute = try section.double("absolute", default: loss.absolute)
+            loss.commitment = try section.double("commitment", default: loss.commitment)
+        }
+        range = try pixelRange(fields) ?? range
+        if let section = try fields.optionalFields("training") {
+            try section.rejectUnknown(known: TrainingSettings.keys)
+            try training.read(section)
+        }
+    }
+
+    /// The recipe as a configuration, every key stated.
+    public var json: JSONObject {
+        JSONObject([
+            ("model", .string(model)), ("arguments", .object(arguments)), ("data", .object(data.json)),
+            (
+                "loss",
+                [
+                    "squared": .number(loss.squared), "absolute": .number(loss.absolute),
+                    "commitment": .number(loss.commitment),
+                ]
+            ),
+            ("pixel_range", [.number(range.low), .number(range.high)]), ("training", .object(training.json)),
+        ])
+    }
+}
+
+/// Everything that decides what `train-gpt` does.
+///
+/// Keys: `tokenizer` (the VQVAE's model directory), `model`, `arguments`, `text`, `data`, `prompt_dropout`,
+/// `input_weight`, `training`.
+public struct GPTRecipe: Sendable {
+    /// The model directory of the VQVAE whose ids are learned.
+    public var tokenizer = ""
+    /// The builder's name.
+    public var model = "text_video_gpt"
+    /// The builder's arguments; those of the tokenizer and the text vocabulary are filled in.
+    public var arguments = JSONObject()
+    /// The largest text vocabulary that is trained from the captions.
+    public var vocabularySize = 512
+    /// A folder with a text tokenizer to use instead of training one.
+    public var textTokenizer: String?
+    /// The clips.
+    public var data = DataSettings()
+    /// How often a prompt is replaced by an empty one, so that guidance can be used.
+    public var promptDropout = 0.1
+    /// The weight of the prompt's own ids in the loss.
+    public var inputWeight = 1.0
+    /// The optimization.
+    public var training = TrainingSettings()
+
+    /// Reads a configuration.
+    public init(_ object: JSONObject, source: String) throws {
+        let fields = JSONFields(object, source: source)
+        try fields.rejectUnknown(known: [
+            "tokenizer", "model", "arguments", "text", "data", "prompt_dropout", "input_weight", "training",
+        ])
+        tokenizer = try fields.string("tokenizer", default: tokenizer)
+        model = try fields.string("model", oneOf: ["text_video_gpt", "text_image_gpt"], default: model)
+        arguments = try fields.optionalFields("arguments")?.object ?? arguments
+        if let section = try fields.optionalFields("text") {
+            try section.rejectUnknown(known: ["vocabulary_size", "tokenizer"])
+            vocabularySize = try section.integer("vocabulary_size", in: 8...1_000_000, default: vocabularySize)
+            textTokenizer = try section.optionalString("tokenizer")
+        }
+        if let section = try fields.optionalFields("data") { try data.read(section) }
+        promptDropout = try fields.double("prompt_dropout", default: promptDropout)
+        guard (0...1).contains(promptDropout) else { throw fields.mismatch("prompt_dropout", mustBe: "between 0 and 1") }
+        inputWeight = try fields.double("input_weight", default: inputWeight)
+        guard (0...1000).contains(inputWeight) else { throw fields.mismatch("input_weight", mustBe: "between 0 and 1000") }
+        if let section = try fields.optionalFields("training") {
+            try section.rejectUnknown(known: TrainingSettings.keys)
+            try training.read(section)
+        }
+    }
+
+    /// The recipe as a configuration, every key stated.
+    public var json: JSONObject {
+        JSONObject([
+            ("tokenizer", .string(tokenizer)), ("model", .string(model)), ("arguments", .object(arguments)),
+            (
+                "text",
+                [
+                    "vocabulary_size": .integer(vocabularySize),
+                    "tokenizer": textTokenizer.map { .string($0) } ?? .null,
+                ]
+            ),
+            ("data", .object(data.json)), ("prompt_dropout", .number(promptDropout)),
+            ("input_weight", .number(inputWeight)), ("training", .object(training.json)),
+        ])
+    }
+}
+
+/// The `pixel_range` of a configuration.
+public func pixelRange(_ fields: JSONFields) throws -> PixelRange? {
+    guard fields.has("pixel_range") else { return nil }
+    let ends = try fields.doubles("pixel_range")
+    guard ends.count == 2, ends[0] < ends[1] else {
+        throw fields.mismatch("pixel_range", mustBe: "two numbers: what black and what white become")
+    }
+    return PixelRange(ends[0], ends[1])
+}

@@ -1,0 +1,143 @@
+import Checkpoints
+import Foundation
+import Models
+import NeuralNets
+import Tensors
+
+/// Trains a VQVAE on clips or images: reconstruction plus commitment (van den Oord et al. 2017, arXiv:1711.00937).
+public final class VQVAETask: TrainingTask {
+    /// What the loss is made of.
+    public struct Loss: Sendable, Equatable {
+        /// The weight of the mean squared error of pixels.
+        public var squared = 1.0
+        /// The weight of their mean absolute error.
+        public var absolute = 0.0
+        /// The weight of the distance between encoder outputs and their codes.
+        public var commitment = 0.25
+
+        /// The usual weights.
+        public init(squared: Double = 1, absolute: Double = 0, commitment: Double = 0.25) {
+            self.squared = squared
+            self.absolute = absolute
+            self.commitment = commitment
+        }
+    }
+
+    private let model: VQVAE
+    private let training: any ClipSource
+    private let validation: (any ClipSource)?
+    private let range: PixelRange
+    private let weights: Loss
+    private let output: ModelOutput
+
+    /// A task.
+    ///
+    /// - Parameters:
+    ///   - model: what is trained.
+    ///   - training: the clips it learns from.
+    ///   - validation: clips it is measured on.
+    ///   - range: of the pixel values.
+    ///   - weights: of the loss.
+    ///   - output: writes pictures and the finished model.
+    public init(
+        _ model: VQVAE, training: any ClipSource, validation: (any ClipSource)?, range: PixelRange = PixelRange(),
+        weights: Loss = Loss(), output: ModelOutput
+    ) {
+        self.model = model
+        self.training = training
+        self.validation = validation
+        self.range = range
+        self.weights = weights
+        self.output = output
+    }
+
+    public var module: Module { model }
+    public var itemCount: Int { training.count }
+    public var dataFingerprint: String { training.fingerprint }
+
+    private func batch(_ source: any ClipSource, _ items: [(index: Int, epoch: Int?)]) throws -> Tensor {
+        let clips = try items.map { try source.pixels($0.index, epoch: $0.epoch) }
+        return range.encode(stacked(clips), dimensions: model.dimensions)
+    }
+
+    public func loss(
+        _ items: [(index: Int, epoch: Int)], key: RandomKey, _ context: ForwardContext
+    ) throws -> (Tensor, Metrics) {
+        let x = try batch(training, items.map { ($0.index, $0.epoch) })
+        let result = model(x, context)
+        let codes = result.codebookOutput
+        let squared = meanSquaredError(result.decoded, x)
+        let commitment = commitmentLoss(quantized: codes.quantizedFlat, encoded: codes.encodedFlat)
+        var total = squared * weights.squared + commitment * weights.commitment
+        if weights.absolute > 0 { total = total + meanAbsoluteError(result.decoded, x) * weights.absolute }
+        let usage = CodebookUsage(
+            ids: codes.codebookIndices.scalars(Int64.self).lazy.map(Int.init), codes: model.codebook.count)
+        let error = Double(squared.detached.item(Float.self))
+        return (
+            total,
+            [
+                ("loss", Double(total.detached.item(Float.self))), ("reconstruction", error),
+                ("commitment", Double(commitment.detached.item(Float.self))),
+                ("psnr", range.peakSignalToNoise(meanSquaredError: error)), ("perplexity", usage.perplexity),
+            ]
+        )
+    }
+
+    public func evaluate() throws -> Metrics {
+        guard let validation, validation.count > 0 else { return [] }
+        return try withoutGradients {
+            var decibels = 0.0
+            var ids: [Int] = []
+            for index in 0..<validation.count {
+                let x = try batch(validation, [(index, nil)])
+                let result = model(x, .inference)
+                let error = Double(meanSquaredError(result.decoded, x).item(Float.self))
+                decibels += range.peakSignalToNoise(meanSquaredError: error)
+                ids += result.codebookOutput.codebookIndices.scalars(Int64.self).map(Int.init)
+            }
+            let usage = CodebookUsage(ids: ids, codes: model.codebook.count)
+            return [
+                ("psnr", decibels / Double(validation.count)), ("perplexity", usage.perplexity),
+                ("codes_used", usage.usedShare),
+            ]
+        }
+    }
+
+    public func writeSamples(to path: String, step: Int) throws -> [String] {
+        let source = validation ?? training
+        let shown = Array(0..<min(4, source.count))
+        guard !shown.isEmpty else { return [] }
+        return try withoutGradients {
+            var rows: [Tensor] = []
+            for index in shown {
+                let x = try batch(source, [(index, nil)])
+                rows.append(range.decode(x).selected(0, 0))
+                rows.append(range.decode(model(x, .inference).decoded).selected(0, 0))
+            }
+            return try [output.writeGrid(rows, to: path + ".png")]
+        }
+    }
+
+    public func writeModel(to path: String) throws { try output.writeModel(model, to: path) }
+}
+
+/// Writes what a run produces: pictures, and the model in its directory.
+///
+/// Training decides what is shown; the format of files is decided by who runs it.
+public struct ModelOutput {
+    /// Writes clips (`uint8`, `[frames, height, width, 3]`), one row each, as one picture, and returns its path.
+    public var writeGrid: (_ rows: [Tensor], _ path: String) throws -> String
+    /// Writes a model directory.
+    public var writeModel: (_ module: Module, _ path: String) throws -> Void
+
+    /// Joins the two.
+    public init(
+        writeGrid: @escaping ([Tensor], String) throws -> String, writeModel: @escaping (Module, String) throws -> Void
+    ) {
+        self.writeGrid = writeGrid
+        self.writeModel = writeModel
+    }
+
+    func writeGrid(_ rows: [Tensor], to path: String) throws -> String { try writeGrid(rows, path) }
+    func writeModel(_ module: Module, to path: String) throws { try writeModel(module, path) }
+}

@@ -1,0 +1,70 @@
+import ArgumentParser
+import Foundation
+
+/// What went wrong in a verb, in words for the person at the terminal.
+struct VerbError: Error, CustomStringConvertible {
+    /// One sentence.
+    let description: String
+
+    /// Creates an error from one sentence.
+    init(_ sentence: String) { description = sentence }
+}
+
+/// Some of several inputs failed, each named before; the others are done.
+struct PartlyDone: Error, CustomStringConvertible {
+    let failed: Int
+    let total: Int
+    var description: String { "\(failed) of \(total) inputs failed, the others are done." }
+}
+
+/// Results to standard output, everything else to standard error.
+struct Console {
+    /// Whether notes and progress are left out.
+    let isQuiet: Bool
+    /// Whether standard output gets one JSON document and nothing else.
+    let isJSON: Bool
+
+    /// Prints a line of the result for a person; nothing when the result is JSON.
+    func result(_ line: String) {
+        if !isJSON { print(line) }
+    }
+
+    /// Prints a remark that does not belong to the result.
+    func note(_ sentence: String) {
+        if !isQuiet { Self.writeError("mmgen: \(sentence)") }
+    }
+
+    /// Prints what failed while the rest goes on, quiet or not.
+    func failure(_ error: any Error, of input: String) {
+        Self.writeError("mmgen: \(Self.shown(input)): \(Self.sentence(error))")
+    }
+
+    /// Whether standard error is a terminal that a line can be updated on.
+    static var isTerminal: Bool { isatty(STDERR_FILENO) == 1 }
+
+    /// Writes a line to standard error.
+    static func writeError(_ line: String) {
+        FileHandle.standardError.write(Data((line + "\n").utf8))
+    }
+
+    /// An error in one sentence.
+    static func sentence(_ error: any Error) -> String {
+        (error as? any LocalizedError)?.errorDescription ?? String(describing: error)
+    }
+
+    /// A person's text in quotes, fit for one line of a message.
+    static func shown(_ text: String) -> String {
+        let line = text.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7F ? " " : Character($0) }
+        return "'" + String(line.prefix(60)) + (line.count > 60 ? "...'" : "'")
+    }
+
+    /// Prints an error and ends the program with its exit code.
+    static func fail(_ error: any Error) -> Never {
+        if error is CancellationError || Interruption.flag.isSet {
+            writeError("mmgen: interrupted.")
+            exit(130)
+        }
+        writeError("mmgen: \(sentence(error))")
+        exit(error is PartlyDone ? 2 : 1)
+    }
+}

@@ -1,0 +1,20 @@
+import Foundation
+import Generation
+
+/// Control-C: the first one asks the work to stop where nothing is left half done, the second one ends the program.
+enum Interruption {
+    /// Set by the first interrupt.
+    static let flag = CancellationFlag()
+
+    /// Starts to listen for interrupts and for polite requests to end.
+    static func install() {
+        // The flag must exist before a handler touches it.
+        _ = flag
+        for number in [SIGINT, SIGTERM] {
+            signal(number) { _ in
+                if Interruption.flag.isSet { _exit(130) }
+                Interruption.flag.set()
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+import Checkpoints
+import Foundation
+import Generation
+import Media
+import Models
+import Tensors
+
+/// Prompts to files: the part that text-to-video, text-to-image and continue share.
+struct GenerationJob {
+    let model: PretrainedModel
+    let gpt: MultimodalGPT
+    let coding: ClipCoding
+    let console: Console
+    let sampling: SamplingOptions
+    let batch: Int
+    let output: ClipOutputOptions
+    /// Where the ids go, if they are wanted.
+    let tokensOut: String?
+    /// What to generate from.
+    let prompts: [ReadyPrompt]
+    /// Prompts that were refused before.
+    var refused = 0
+    /// Output ids that are given.
+    var firstIDs: [Int] = []
+    /// Frames that every clip begins with, `[frames, height, width, 3]`.
+    var leadingFrames: Tensor?
+    /// Frames that are left out at the beginning of every clip.
+    var droppedFrames = 0
+
+    /// Generates, decodes and writes everything.
+    ///
+    /// - Throws: ``PartlyDone`` when some prompts were refused, `CancellationError` after an interrupt.
+    func run() throws {
+        let frameRate = output.fps ?? model.media.frameRate
+        let slugs = FileNames.slugs(prompts.map(\.text), fallback: coding.isImage ? "picture" : "clip")
+        let names = slugs.flatMap { slug in
+            sampling.samples == 1 ? [slug] : (0..<sampling.samples).map { "\(slug)-\($0)" }
+        }
+        let single = prompts.count == 1 ? (slugs.first ?? "clip") : "clips-\(sampling.seed)"
+        let plan = try OutputPlan(output, names: names, single: single, isImage: coding.isImage)
+        if let tokensOut { try requireFree(tokensOut) }
+        let emptyPrompt = sampling.guidance == 1 || gpt.inputVQVAE != nil ? nil : try model.encodeEmptyPrompt()
+        let generator = Generator(gpt, emptyPrompt: emptyPrompt)
+        try plan.prepare()
+
+        let start = ContinuousClock.now
+        var report = ClipReport()
+        var sequences: [[Int]] = []
+        var speed = 0.0
+        let progress = ProgressLine(console)
+        do {
+            try generator.generate(
+                prompts.map { GenerationPrompt(ids: $0.ids, firstIDs: firstIDs) }, options: sampling, batch: batch,
+                cancellation: Interruption.flag,
+                progress: { state in
+                    speed = state.tokensPerSecond
+                    progress.update(Self.text(state))
+                },
+                each: { sample in
+                    try Interruption.flag.check()
+                    progress.update("decoding clip \(report.count + 1) of \(names.count)")
+                    sequences.append(sample.ids)
+                    let frames = try frames(of: sample.ids)
+                    let file = plan.files[sample.prompt * sampling.samples + sample.sample]
+                    let written = try writeClip(frames, to: file, frameRate: frameRate)
+                    progress.clear()
+                    report.add(
+                        written, at: file, frames: frames.shape[0], frameRate: frameRate, details: details(sample), console)
+                })
+        } catch {
+            progress.clear()
+            // What is finished stays, and the manifest says what that is.
+            if report.count > 0, let manifest = plan.manifest { try? report.writeManifest(to: manifest) }
+            throw error
+        }
+        if let manifest = plan.manifest { try report.writeManifest(to: manifest) }
+        if let tokensOut { try tokenFile(sequences).write(to: tokensOut, overwrite: output.force) }
+        finish(report, speed: speed, seconds: (ContinuousClock.now - start) / .seconds(1))
+        if refused > 0 { throw PartlyDone(failed: refused, total: refused + prompts.count) }
+    }
+
+    // MARK: - Parts
+
+    private func frames(of ids: [Int]) throws -> Tensor {
+        let grid = Tensor(ids.map { Int64($0) }, shape: gpt.latentShape)
+        var frames = try coding.frames(of: grid)
+        if droppedFrames > 0 { frames = frames.sliced(0, min(droppedFrames, frames.shape[0] - 1)..<frames.shape[0]) }
+        return leadingFrames.map { concatenated([$0, frames]) } ?? frames
+    }
+
+    private func details(_ sample: GeneratedSample) -> JSONObject {
+        [
+            "prompt": .string(prompts[sample.prompt].text), "seed": .integer(Int(clamping: sampling.seed)),
+            "sample": .integer(sample.sample),
+        ]
+    }
+
+    private func requireFree(_ path: String) throws {
+        if !output.force, FileManager.default.fileExists(atPath: path) {
+            throw VerbError("\(path) exists already; give --force to replace it.")
+        }
+    }
+
+    private func tokenFile(_ sequences: [[Int]]) -> TokenFile {
+        let ids = Tensor(sequences.flatMap { $0.map { Int64($0) } }, shape: [sequences.count] + gpt.latentShape)
+        let texts = prompts.flatMap { Array(repeating: $0.text, count: sampling.samples) }
+        return TokenFile(ids: ids, model: model.name, seed: sampling.seed, prompts: texts)
+    }
+
+    private func finish(_ report: ClipReport, speed: Double, seconds: Double) {
+        guard console.isJSON else {
+            if !console.isQuiet { console.result("seed \(sampling.seed)") }
+            return
+        }
+        var result: JSONObject = [
+            "model": .string(model.path), "seed": .integer(Int(clamping: sampling.seed)), "clips": report.json,
+            "refused": .integer(refused), "seconds": .number(rounded(seconds)),
+            "tokens_per_second": .number(rounded(speed)),
+        ]
+        if let tokensOut { result["tokens"] = .string(tokensOut) }
+        print(JSONValue.object(result).serialized(pretty: true), terminator: "")
+    }
+
+    private static func text(_ state: GenerationProgress) -> String {
+        let last = state.firstRow + state.batch
+        let which = state.rows == 1 ? "" : "clip \(state.firstRow + 1)\(state.batch > 1 ? "-\(last)" : "") of \(state.rows), "
+        return "\(which)code \(state.position) of \(state.length), \(Int(state.tokensPerSecond)) per second, "
+            + "\(Int(100 * state.fraction)) %"
+    }
+}
+
+/// Three decimals are enough for a measured time.
+func rounded(_ value: Double) -> Double { (value * 1000).rounded() / 1000 }

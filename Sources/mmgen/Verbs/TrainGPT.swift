@@ -1,0 +1,152 @@
+import ArgumentParser
+import Checkpoints
+import Foundation
+import Generation
+import Models
+import NeuralNets
+import Tensors
+import Tokenizers
+import Training
+
+/// `mmgen train-gpt`: learns to continue captions with the codebook ids of their clips.
+struct TrainGPT: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "train-gpt",
+        abstract: "Train a GPT that turns captions into clips.",
+        discussion: """
+            DATA is a folder of media with captions beside them, or a manifest. --tokenizer names the model directory \
+            that train-vqvae wrote. The clips' ids are extracted once and kept in the run's folder.
+            """)
+
+    @Argument(help: ArgumentHelp("A folder of captioned clips or a manifest.", valueName: "data"))
+    var data: String?
+
+    @Option(name: .long, help: ArgumentHelp("The model directory of the VQVAE.", valueName: "dir"))
+    var tokenizer: String?
+
+    @OptionGroup var training: TrainingOptions
+    @OptionGroup var console: ConsoleOptions
+
+    func run() throws {
+        var recipe = try GPTRecipe(training.configuration(data), source: training.source)
+        if let tokenizer { recipe.tokenizer = tokenizer }
+        guard !recipe.tokenizer.isEmpty else {
+            throw VerbError("No tokenizer was named: give the model directory of a VQVAE with --tokenizer.")
+        }
+        let pretrained = try PretrainedModel(contentsOf: recipe.tokenizer)
+        guard let vqvae = pretrained.module as? VQVAE else {
+            throw VerbError("\(recipe.tokenizer) holds a \(pretrained.name), not a VQVAE.")
+        }
+        let folder = RunFolder(training.output)
+        if !training.resume { try folder.create(config: recipe.json) }
+        let place = URL(fileURLWithPath: training.output)
+        let note = console.console
+        let clips = try ClipSplits(
+            recipe.data, seed: recipe.training.seed, cacheFolder: place, randomCuts: false,
+            progress: { done, total in if done % 500 == 0 { note.note("decoded \(done) of \(total) files.") } })
+
+        let text = try textTokenizer(recipe, captions: clips.training, folder: place)
+        let arguments = try modelArguments(recipe, pretrained, vqvae, text: text)
+        let built = try ModelRegistry.build(
+            recipe.model, arguments: arguments, source: training.source, seed: recipe.training.seed)
+        guard let model = built as? MultimodalGPT else { throw VerbError("'\(recipe.model)' is no GPT.") }
+        try model.vqvae.assign(vqvae.stateDictionary)
+
+        let context = try MUGENTextTokenizer(text, contextLength: model.inputCapacity)
+        let range = PixelRange(pretrained.media.pixelRange.lowerBound, pretrained.media.pixelRange.upperBound)
+        func coded(_ source: DatasetClips, _ name: String) throws -> GPTTask.Data {
+            let progress = ProgressLine(note)
+            let codes = try CodeCache(
+                model.vqvae, source, range: range, path: place.appendingPathComponent("\(name).codes.safetensors").path,
+                shouldStop: { Interruption.flag.isSet }
+            ) { done in progress.update("\(name): ids of \(done)/\(source.count) clips") }
+            progress.clear()
+            return GPTTask.Data(codes: codes, prompts: (0..<source.count).map { context.encodeContext(source.caption($0)) })
+        }
+        let media = PretrainedModel.Media(
+            frameRate: recipe.data.frameRate ?? pretrained.media.frameRate, pixelRange: pretrained.media.pixelRange)
+        let prompts = describePrompts(clips.training)
+        let tokenizerFolder = place.appendingPathComponent("tokenizer").path
+        let shown = clips.validation ?? clips.training
+        let task = try GPTTask(
+            model, training: coded(clips.training, "train"), validation: clips.validation.map { try coded($0, "validation") },
+            emptyPrompt: context.encodeContext(""), promptDropout: recipe.promptDropout, inputWeight: recipe.inputWeight,
+            sampler: { model in
+                try Self.samples(
+                    model, prompts: (0..<min(4, shown.count)).map { context.encodeContext(shown.caption($0)) }, range: range)
+            },
+            output: ModelOutput(writeGrid: TrainingRun.writeGrid) { module, path in
+                try PretrainedModel.write(
+                    module: module, name: recipe.model, arguments: arguments, media: media, prompts: prompts,
+                    tokenizerFolder: tokenizerFolder, to: path, overwrite: true)
+            })
+        try TrainingRun(console: console.console, folder: folder)
+            .run(task, settings: recipe.training, resumes: training.resume)
+    }
+
+    /// The text tokenizer: the one that was named, the run's own, or one trained from the captions now.
+    private func textTokenizer(_ recipe: GPTRecipe, captions: DatasetClips, folder: URL) throws -> CharBPETokenizer {
+        let own = folder.appendingPathComponent("tokenizer")
+        if !FileManager.default.fileExists(atPath: own.path) {
+            if let named = recipe.textTokenizer {
+                try FileManager.default.copyItem(at: URL(fileURLWithPath: named), to: own)
+            } else {
+                let trainer = BPETrainer(vocabularySize: recipe.vocabularySize)
+                try trainer.train((0..<captions.count).map { captions.caption($0).lowercased() }).write(to: own)
+            }
+        }
+        guard let tokenizer = try TokenizerFiles.load(from: own) as? CharBPETokenizer else {
+            throw VerbError("\(own.path) is no char-BPE tokenizer (encoder.json and merges.txt).")
+        }
+        return tokenizer
+    }
+
+    /// The builder's arguments with those of the tokenizer and the text vocabulary filled in.
+    private func modelArguments(
+        _ recipe: GPTRecipe, _ pretrained: PretrainedModel, _ vqvae: VQVAE, text: CharBPETokenizer
+    ) throws -> JSONObject {
+        var arguments = recipe.arguments
+        var nested = pretrained.arguments
+        nested["model"] = .string(pretrained.name)
+        arguments["text_vocab_size"] = .integer(text.vocabularySize)
+        let (height, width) = (recipe.data.size[0], recipe.data.size[1])
+        guard height == width else {
+            throw VerbError("\(recipe.model) makes square clips; data.size is \(height) x \(width).")
+        }
+        arguments["resolution"] = .integer(height)
+        if vqvae.dimensions == 3 {
+            arguments["video_seq_len"] = .integer(recipe.data.frames)
+            arguments["video_vqvae"] = .object(nested)
+        } else {
+            arguments["image_vqvae"] = .object(nested)
+        }
+        return arguments
+    }
+
+    /// What the finished model says it knows: the words of the captions, and some of them as examples.
+    private func describePrompts(_ clips: DatasetClips) -> PretrainedModel.Prompts {
+        var words = Set<String>()
+        var examples: [String] = []
+        for index in 0..<clips.count {
+            let caption = clips.caption(index).lowercased()
+            words.formUnion(caption.split { !$0.isLetter && !$0.isNumber }.map(String.init))
+            if examples.count < 8, !examples.contains(caption) { examples.append(caption) }
+        }
+        // A vocabulary of prose says nothing to a person; small worlds list theirs.
+        let listed = words.count <= 500 ? words.sorted() : []
+        return PretrainedModel.Prompts(
+            description: "A \(clips.count)-clip world.", words: listed, examples: examples)
+    }
+
+    private static func samples(_ model: MultimodalGPT, prompts: [[Int]], range: PixelRange) throws -> [Tensor] {
+        defer { model.modules.forEach { $0.module.stateDidChange() } }
+        let samples = try Generator(model).generate(
+            prompts.map { GenerationPrompt(ids: $0, firstIDs: []) }, options: SamplingOptions(seed: 0))
+        return samples.map { sample in
+            withoutGradients {
+                let ids = Tensor(sample.ids.map(Int64.init), shape: [1] + model.latentShape)
+                return range.decode(model.vqvae.decode(ids)).selected(0, 0)
+            }
+        }
+    }
+}

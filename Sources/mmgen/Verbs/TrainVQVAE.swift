@@ -1,0 +1,54 @@
+import ArgumentParser
+import Checkpoints
+import Foundation
+import Models
+import Tensors
+import Training
+
+/// `mmgen train-vqvae`: learns a codebook for a person's own clips or pictures.
+struct TrainVQVAE: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "train-vqvae",
+        abstract: "Train a tokenizer (VQVAE) on clips or pictures.",
+        discussion: """
+            DATA is a folder of media, or a manifest (.jsonl, .csv). The run's folder receives config.json, \
+            metrics.jsonl, checkpoints, pictures of reconstructions and, at the end, the model directory `model`.
+            """)
+
+    @Argument(help: ArgumentHelp("A folder of clips or a manifest.", valueName: "data"))
+    var data: String?
+
+    @OptionGroup var training: TrainingOptions
+    @OptionGroup var console: ConsoleOptions
+
+    func run() throws {
+        let recipe = try VQVAERecipe(training.configuration(data), source: training.source)
+        let built = try ModelRegistry.build(
+            recipe.model, arguments: recipe.arguments, source: training.source, seed: recipe.training.seed)
+        guard let model = built as? VQVAE else {
+            throw VerbError("'\(recipe.model)' is no VQVAE; train-vqvae trains video_vqvae, video_vqvae_mugen or image_vqvae.")
+        }
+        let size = (model.dimensions == 3 ? [recipe.data.frames] : []) + recipe.data.size
+        guard model.outputShape(model.latentShape(size)) == size else {
+            throw VerbError(
+                "Clips of \(size) do not divide by the model's steps: it would give back \(model.outputShape(model.latentShape(size))).")
+        }
+        let folder = RunFolder(training.output)
+        if !training.resume { try folder.create(config: recipe.json) }
+        let progress = console.console
+        let clips = try ClipSplits(
+            recipe.data, seed: recipe.training.seed, cacheFolder: URL(fileURLWithPath: training.output), randomCuts: true,
+            progress: { done, total in if done % 500 == 0 { progress.note("decoded \(done) of \(total) files.") } })
+        let media = PretrainedModel.Media(
+            frameRate: recipe.data.frameRate ?? 8, pixelRange: recipe.range.low...recipe.range.high)
+        let output = ModelOutput(writeGrid: TrainingRun.writeGrid) { module, path in
+            try PretrainedModel.write(
+                module: module, name: recipe.model, arguments: recipe.arguments, media: media, to: path, overwrite: true)
+        }
+        let task = VQVAETask(
+            model, training: clips.training, validation: clips.validation, range: recipe.range, weights: recipe.loss,
+            output: output)
+        try TrainingRun(console: console.console, folder: folder)
+            .run(task, settings: recipe.training, resumes: training.resume)
+    }
+}

@@ -1,0 +1,88 @@
+import Checkpoints
+import Foundation
+import Models
+import NeuralNets
+import Tensors
+import TestSupport
+import Testing
+
+/// A run of 20 AdamW steps that the peer has made.
+struct TrainingCase: CustomTestStringConvertible, Sendable {
+    let label: String
+    var testDescription: String { label }
+
+    func batch(_ step: Int, _ all: [String: Tensor]) -> [String: Tensor] {
+        Dictionary(
+            uniqueKeysWithValues: all.filter { $0.key.hasPrefix("\(step).") }
+                .map { (String($0.key.dropFirst("\(step).".count)), $0.value) })
+    }
+
+    /// The loss and its parts for one batch.
+    func losses(_ module: Module, _ batch: [String: Tensor], _ context: ForwardContext) throws -> [String: Tensor] {
+        if let model = module as? VQVAE {
+            let x = try #require(batch["x"])
+            let output = model(x, context)
+            let reconstruction = meanSquaredError(output.decoded, x)
+            let commitment = commitmentLoss(
+                quantized: output.codebookOutput.quantizedFlat, encoded: output.codebookOutput.encodedFlat, cost: 0.25)
+            return ["loss": reconstruction + commitment, "reconstruction": reconstruction, "commitment": commitment]
+        }
+        let model = try #require(module as? MultimodalGPT)
+        let (input, output) = (try #require(batch["in_tokens"]), try #require(batch["out_tokens"]))
+        let mask = Masks.logits(
+            inputLength: input.shape[1], outputLength: output.shape[1], inputCount: model.inputTokenCount,
+            outputCount: model.outputTokenCount)
+        let logits = model(input: input, output: output, logitsMask: mask.cast(to: .bool), context).logits
+        let shifted = output.scalars(Int64.self).map { $0 + Int64(model.inputTokenCount) }
+        let targets = concatenated([input, Tensor(shifted, shape: output.shape)], axis: 1)
+        return ["loss": meanCrossEntropy(logits.flattened(0, 1), targets.flattened())]
+    }
+}
+
+@Suite("Training follows the peer's")
+struct TrainingParityTests {
+    @Test(
+        "20 steps of AdamW give the peer's losses, gradient norms and weights",
+        arguments: [TrainingCase(label: "vqvae"), TrainingCase(label: "gpt")])
+    func trajectory(_ item: TrainingCase) throws {
+        let fields = try JSONFields(fixtureJSON("training", item.label, "case.json"), source: item.label)
+        let expected = try fixtureTensors("training", item.label, "expected.safetensors")
+        let batches = try fixtureTensors("training", item.label, "batches.safetensors")
+        let module = try ForwardDoor.module(
+            try fields.string("name"), config: try fields.fields("config").object,
+            weights: fixtureTensors("training", item.label, "start.safetensors"))
+        let frozen = try fields.strings("frozen")
+        for (key, parameter) in module.parameters {
+            parameter.isTrainable = !frozen.contains { key.hasPrefix($0) }
+        }
+        let numbers = try fields.fields("optimizer_config")
+        let betas = try numbers.doubles("betas")
+        let optimizer = AdamW(
+            module, betas: (betas[0], betas[1]), epsilon: try numbers.double("eps"),
+            weightDecay: try numbers.double("weight_decay"))
+        let (rate, clip) = (try numbers.double("lr"), try fields.double("clip_norm"))
+
+        for step in 0..<(try fields.integer("steps")) {
+            let context = ForwardContext(training: RandomKey(seed: 0).derived("step", step))
+            let losses = try item.losses(module, item.batch(step, batches), context)
+            let found = try #require(losses["loss"]).backward()
+            var gradients: [String: Tensor] = [:]
+            for (key, parameter) in module.parameters where parameter.isTrainable {
+                gradients[key] = found[parameter.wrappedValue]
+            }
+            let norm = globalNorm(gradients)
+            optimizer.update(gradients, rate: rate, scale: min(1, clip / (norm + 1e-6)))
+            let numbers = losses.mapValues { Double($0.item(Float.self)) }.merging(["grad_norm": norm]) { first, _ in first }
+            for (name, value) in numbers {
+                let wanted = Double(try #require(expected[name]).scalars(Float.self)[step])
+                #expect(abs(value - wanted) <= 1e-4 * abs(wanted), "\(name) at step \(step): \(value), the peer \(wanted)")
+            }
+        }
+        let state = module.stateDictionary
+        for (name, tensor) in expected where name.hasPrefix("final.") {
+            let key = String(name.dropFirst("final.".count))
+            let problem = difference(key, state[key], tensor, Tolerance(relative: 3e-4, floor: 0))
+            if let problem { Issue.record("\(problem)") }
+        }
+    }
+}
