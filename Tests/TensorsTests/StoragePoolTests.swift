@@ -1,5 +1,6 @@
-@testable import Tensors
 import Testing
+
+@testable import Tensors
 
 @Suite struct StoragePoolTests {
     @Test("a size class holds its size, wastes at most an eighth, and is its own class")

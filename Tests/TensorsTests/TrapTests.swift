@@ -1,6 +1,6 @@
 import Foundation
-import TestSupport
 import Tensors
+import TestSupport
 import Testing
 
 /// A programmer's mistake, and what the message must contain.
@@ -33,7 +33,9 @@ private let mistakes: [Mistake] = [
     Mistake(parts: ["crossEntropy", "target 9", "4 classes"]) { _ = x(2, 4).crossEntropy(ids) },
     Mistake(parts: ["linear", "[2, 3]", "[5, 4]"]) { _ = x(2, 3).linear(x(5, 4)) },
     Mistake(parts: ["linear", "bias [4]", "[5, 3]"]) { _ = x(2, 3).linear(x(5, 3), bias: x(4)) },
-    Mistake(parts: ["linear", "packed", "[5, 3]"]) { _ = x(2, 3).linear(x(5, 3), packed: Tensors.PackedWeights(x(5, 2))) },
+    Mistake(parts: ["linear", "packed", "[5, 3]"]) {
+        _ = x(2, 3).linear(x(5, 3), packed: Tensors.PackedWeights(x(5, 2)))
+    },
     Mistake(parts: ["convolution", "[1, 2, 5]", "[4, 3, 3]"]) {
         _ = x(1, 2, 5).convolved(x(4, 3, 3), geometry: ConvolutionGeometry(kernel: [3]))
     },
@@ -74,9 +76,12 @@ private let mistakes: [Mistake] = [
 struct TrapTests {
     init() { setenv("SWIFT_BACKTRACE", "enable=no", 1) }
 
-    @Test("a programmer's mistake stops the process and says which operation, shapes and rule", arguments: mistakes.indices)
+    @Test(
+        "a programmer's mistake stops the process and says which operation, shapes and rule",
+        arguments: mistakes.indices)
     func mistakesTrap(_ index: Int) async throws {
-        let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) { [index = index as Int] in
+        let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+            [index = index as Int] in
             mistakes[index].run()
         }
         #if DEBUG

@@ -1,5 +1,5 @@
-import TestSupport
 import Tensors
+import TestSupport
 import Testing
 
 /// Tensors are values: whatever is done to one, no other changes. Random programs run on tensors and on plain arrays.
@@ -33,9 +33,17 @@ import Testing
                 pool.append((tensor.transposed(), NaiveArray([columns, rows]) { model[$0[1], $0[0]] }))
             case 2:  // A view: some rows.
                 let first = generator.int(0..<rows)
-                pool.append((tensor.sliced(0, first..<rows), NaiveArray([rows - first, columns]) { model[$0[0] + first, $0[1]] }))
+                pool.append(
+                    (
+                        tensor.sliced(0, first..<rows),
+                        NaiveArray([rows - first, columns]) { model[$0[0] + first, $0[1]] }
+                    ))
             case 3:  // A view: one row repeated.
-                pool.append((tensor.sliced(0, 0..<1).broadcast(to: [3, columns]), NaiveArray([3, columns]) { model[0, $0[1]] }))
+                pool.append(
+                    (
+                        tensor.sliced(0, 0..<1).broadcast(to: [3, columns]),
+                        NaiveArray([3, columns]) { model[0, $0[1]] }
+                    ))
             case 4:  // Writing one element.
                 let (row, column) = (generator.int(0..<rows), generator.int(0..<columns))
                 tensor.withUnsafeMutableBytes { $0.bindMemory(to: Double.self)[row * columns + column] = 42 }

@@ -1,6 +1,6 @@
 import Foundation
-import TestSupport
 import Tensors
+import TestSupport
 import Testing
 
 @Suite struct ValueTests {
@@ -14,7 +14,9 @@ import Testing
         guard type.isFloatingPoint else { return }
         for value in [1.00390625, 1.01171875, 0.1, 1e-7, 70000, .infinity] {
             let filled = Tensor(repeating: value, shape: [2], dtype: type)
-            #expect(differenceInBits(filled, Tensor([value, value]).cast(to: .float32).cast(to: type)) == nil || type == .float64)
+            #expect(
+                differenceInBits(filled, Tensor([value, value]).cast(to: .float32).cast(to: type)) == nil
+                    || type == .float64)
         }
     }
 
@@ -43,7 +45,8 @@ import Testing
 
     @Test("the sizes of windows follow the formula")
     func windows() {
-        let geometry = ConvolutionGeometry(kernel: [3, 4], stride: [2, 1], dilation: [1, 2], padFront: [1, 0], padBack: [0, 3])
+        let geometry = ConvolutionGeometry(
+            kernel: [3, 4], stride: [2, 1], dilation: [1, 2], padFront: [1, 0], padBack: [0, 3])
         #expect(geometry.outputSize([7, 9]) == [3, 6])
         #expect(ConvolutionGeometry(kernel: [5]).outputSize([4]) == [0])
         #expect(ConvolutionGeometry(kernel: [5]).outputSize([5]) == [1])
@@ -63,7 +66,9 @@ import Testing
             for type in [DType.float32, .int64, .bool] {
                 let error = #expect(throws: TensorError.self) { try Tensor(bytes: bytes, shape: shape, dtype: type) }
                 #expect(error?.code == .invalidSize)
-                #expect(throws: TensorError.self) { try Tensor(borrowing: bytes, shape: shape, dtype: type, owner: owner) }
+                #expect(throws: TensorError.self) {
+                    try Tensor(borrowing: bytes, shape: shape, dtype: type, owner: owner)
+                }
             }
         }
     }
