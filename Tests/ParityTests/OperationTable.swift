@@ -15,7 +15,8 @@ private let convolutionOperations: [String: OperationRunner] = {
     @Sendable func geometry(_ x: Operands) throws -> ConvolutionGeometry {
         ConvolutionGeometry(
             kernel: Array(x[1].shape[2...]), stride: try x.arguments.optionalIntegers("stride"),
-            dilation: try x.arguments.optionalIntegers("dilation"), padFront: try x.arguments.optionalIntegers("padding"))
+            dilation: try x.arguments.optionalIntegers("dilation"),
+            padFront: try x.arguments.optionalIntegers("padding"))
     }
     let forward: OperationRunner = { x in
         let groups = try x.arguments.integer("groups", default: 1)
@@ -165,7 +166,8 @@ private let optimizerOperations: [String: OperationRunner] = {
     @Sendable func adam(_ x: Operands, decay: Double) throws -> [Tensor] {
         let module = Linear(x[0].shape[1], x[0].shape[0], bias: false, key: RandomKey(seed: 0))
         let betas = try x.arguments.doubles("betas")
-        let optimizer = AdamW(module, betas: (betas[0], betas[1]), epsilon: try x.double("eps", 1e-8), weightDecay: decay)
+        let optimizer = AdamW(
+            module, betas: (betas[0], betas[1]), epsilon: try x.double("eps", 1e-8), weightDecay: decay)
         let rate = try x.double("lr", 0)
         return steps(x, { optimizer.update($1, rate: rate) }, module)
     }
@@ -175,7 +177,8 @@ private let optimizerOperations: [String: OperationRunner] = {
         "optimizer.SGD": { x in
             let module = Linear(x[0].shape[1], x[0].shape[0], bias: false, key: RandomKey(seed: 0))
             let optimizer = SGD(
-                module, momentum: try x.double("momentum", 0), isNesterov: try x.arguments.bool("nesterov", default: false),
+                module, momentum: try x.double("momentum", 0),
+                isNesterov: try x.arguments.bool("nesterov", default: false),
                 weightDecay: try x.double("weight_decay", 0))
             let rate = try x.double("lr", 0)
             return steps(x, { optimizer.update($1, rate: rate) }, module)

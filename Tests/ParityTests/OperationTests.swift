@@ -77,7 +77,8 @@ struct OperationTests {
         let results = try operation(Operands(values: inputs, arguments: item.arguments))
         var pairs: [(Tensor, Tensor)] = []
         for (index, name) in item.outputNames.enumerated() {
-            let problem = difference(name, results[index], try item.tensor("out", name), Tolerance(relative: 2e-5, floor: 0))
+            let problem = difference(
+                name, results[index], try item.tensor("out", name), Tolerance(relative: 2e-5, floor: 0))
             if let problem { Issue.record("\(problem)") }
             if let cotangent = OperationCase.tensors["\(item.name)/cotangent/\(name)"] {
                 pairs.append((results[index], layout.of(cotangent)))

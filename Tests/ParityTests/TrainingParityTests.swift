@@ -72,10 +72,13 @@ struct TrainingParityTests {
             }
             let norm = globalNorm(gradients)
             optimizer.update(gradients, rate: rate, scale: min(1, clip / (norm + 1e-6)))
-            let numbers = losses.mapValues { Double($0.item(Float.self)) }.merging(["grad_norm": norm]) { first, _ in first }
+            let numbers = losses.mapValues { Double($0.item(Float.self)) }.merging(["grad_norm": norm]) { first, _ in
+                first
+            }
             for (name, value) in numbers {
                 let wanted = Double(try #require(expected[name]).scalars(Float.self)[step])
-                #expect(abs(value - wanted) <= 1e-4 * abs(wanted), "\(name) at step \(step): \(value), the peer \(wanted)")
+                #expect(
+                    abs(value - wanted) <= 1e-4 * abs(wanted), "\(name) at step \(step): \(value), the peer \(wanted)")
             }
         }
         let state = module.stateDictionary

@@ -72,7 +72,8 @@ extension ForwardDoor {
             try fields.accept("poolers")
             let parts = try fields.fieldsArray("poolers")
             let poolers = try parts.enumerated().map { try pooler($0.element, key.derived("pooler", $0.offset)) }
-            guard let first = poolers.first, zip(poolers, poolers.dropFirst()).allSatisfy({ $0.outputWidth == $1.inputWidth })
+            guard let first = poolers.first,
+                zip(poolers, poolers.dropFirst()).allSatisfy({ $0.outputWidth == $1.inputWidth })
             else { throw fields.mismatch("poolers", mustBe: "a list in which each reads what the one before makes") }
             let layer = CascadedAttentionPooler(poolers)
             return ForwardTarget(layer, inputs: ["x"]) { call in
@@ -153,7 +154,8 @@ extension ForwardDoor {
             queryWidth: width, keyWidth: keyWidth, heads: heads, dropout: try fields.share("dropout", default: 0),
             bias: try fields.bool("add_bias", default: true), random: key)
         return ForwardTarget(
-            layer, inputs: ["query", "key", "value", "attn_mask", "past_key_value"], arguments: ["is_causal", "use_cache"]
+            layer, inputs: ["query", "key", "value", "attn_mask", "past_key_value"],
+            arguments: ["is_causal", "use_cache"]
         ) { call in
             let query = try call.real("query", .exactly([nil, nil, width]))
             let key = try call.real("key", .exactly([query.shape[0], nil, keyWidth]))
@@ -218,7 +220,8 @@ extension ForwardDoor {
     }
 
     private static func requireEqual(_ a: Tensor, _ b: Tensor, _ axes: Range<Int>) throws {
-        guard a.rank > axes.upperBound - 1, b.rank > axes.upperBound - 1, Array(a.shape[axes]) == Array(b.shape[axes]) else {
+        guard a.rank > axes.upperBound - 1, b.rank > axes.upperBound - 1, Array(a.shape[axes]) == Array(b.shape[axes])
+        else {
             throw ModelError(
                 .invalidInput,
                 "Queries \(a.shape) and keys \(b.shape) must agree in their first \(axes.upperBound) axes.")
@@ -228,7 +231,8 @@ extension ForwardDoor {
     /// Axial attention needs its axis, and keys on the same grid.
     private static func requireAxial(_ q: Tensor, _ k: Tensor?, axis: Int, latent: Int) throws {
         guard axis < latent else {
-            throw ModelError(.invalidInput, "'axial_dim' is \(axis), and the queries \(q.shape) have \(latent) latent axes.")
+            throw ModelError(
+                .invalidInput, "'axial_dim' is \(axis), and the queries \(q.shape) have \(latent) latent axes.")
         }
         guard let k else { return }
         guard k.rank == q.rank else {

@@ -45,7 +45,8 @@ extension ForwardDoor {
                 guard (sizes[0] + sizes[1]) * (sizes[2] + sizes[3]) <= 1 << 28 else {
                     throw ModelError(
                         .invalidInput,
-                        "A mask of \(sizes[0] + sizes[1]) slots and \(sizes[2] + sizes[3]) ids is too large; at most 2^28.")
+                        "A mask of \(sizes[0] + sizes[1]) slots and \(sizes[2] + sizes[3]) ids is too large; at most 2^28."
+                    )
                 }
                 return .tensor(
                     Masks.logits(

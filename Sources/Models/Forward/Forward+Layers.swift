@@ -8,8 +8,10 @@ extension ForwardDoor {
     static let layers: [String: ForwardBuilder] = [
         "Fp32LayerNorm": { fields, _ in
             try fields.accept("normalized_shape", "eps", "elementwise_affine")
-            let shape = try fields.object["normalized_shape"]?.integerValue.map { [$0] } ?? fields.integers("normalized_shape")
-            guard !shape.isEmpty, shape.allSatisfy({ (1...(1 << 20)).contains($0) }), shape.reduce(1, *) <= 1 << 24 else {
+            let shape =
+                try fields.object["normalized_shape"]?.integerValue.map { [$0] } ?? fields.integers("normalized_shape")
+            guard !shape.isEmpty, shape.allSatisfy({ (1...(1 << 20)).contains($0) }), shape.reduce(1, *) <= 1 << 24
+            else {
                 throw fields.mismatch("normalized_shape", mustBe: "a size or a list of sizes")
             }
             let layer = ShapedLayerNorm(
@@ -79,14 +81,16 @@ extension ForwardDoor {
     ]
 
     private static func mlp(_ fields: JSONFields, _ key: RandomKey) throws -> ForwardTarget {
-        let hidden = try fields.object["hidden_dims"]?.integerValue.map { [$0] } ?? fields.optionalIntegers("hidden_dims")
+        let hidden =
+            try fields.object["hidden_dims"]?.integerValue.map { [$0] } ?? fields.optionalIntegers("hidden_dims")
         guard hidden?.allSatisfy({ (1...(1 << 20)).contains($0) }) ?? true else {
             throw fields.mismatch("hidden_dims", mustBe: "a size or a list of sizes")
         }
         let width = try fields.size("in_dim")
         let activationName = try fields.string("activation", oneOf: activations.map(\.name), default: "nn.ReLU")
         let makeActivation = activations.first { $0.name == activationName }?.make ?? { .relu }
-        let normalization = try fields.has("normalization")
+        let normalization =
+            try fields.has("normalization")
             ? fields.string("normalization", oneOf: ["nn.LayerNorm", "nn.BatchNorm1d", "Fp32LayerNorm"]) : nil
         var makeNormalization: ((Int) -> any Layer)?
         if normalization == "nn.BatchNorm1d" {

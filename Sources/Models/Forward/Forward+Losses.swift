@@ -55,7 +55,9 @@ extension ForwardDoor {
             let mask = try call.tensor("mask", .exactly([a.shape[0]]))
             let flags = mask.detached.cast(to: .float32).scalars(Float.self)
             let kept = flags.indices.filter { flags[$0] != 0 }.map { Int64($0) }
-            guard !kept.isEmpty else { throw ModelError(.invalidInput, "'mask' keeps no row; at least one must count.") }
+            guard !kept.isEmpty else {
+                throw ModelError(.invalidInput, "'mask' keeps no row; at least one must count.")
+            }
             rows = Tensor(kept)
         }
         var smoothing = 0.0

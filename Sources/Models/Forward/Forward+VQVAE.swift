@@ -17,7 +17,8 @@ extension ForwardDoor {
         "VideoEncoder": { fields, key in
             let configuration = try encoder(fields)
             return ForwardTarget(
-                VideoEncoder(configuration, random: key), .exactly([nil, configuration.inputChannels[0], nil, nil, nil]))
+                VideoEncoder(configuration, random: key),
+                .exactly([nil, configuration.inputChannels[0], nil, nil, nil]))
         },
         "VideoDecoder": { fields, key in
             let configuration = try decoder(fields)
@@ -88,7 +89,9 @@ extension ForwardDoor {
             methods: [
                 "forward": ForwardMethod(inputs: ["x"]) { call in
                     let output = model(try call.real("x", pixels), call.context)
-                    return .fields([("decoded", .tensor(output.decoded)), ("codebook_output", value(output.codebookOutput))])
+                    return .fields([
+                        ("decoded", .tensor(output.decoded)), ("codebook_output", value(output.codebookOutput)),
+                    ])
                 },
                 "encode": ForwardMethod(inputs: ["x"], arguments: ["return_embeddings"]) { call in
                     let x = try call.real("x", pixels)

@@ -38,7 +38,8 @@ extension ForwardDoor {
         "MultimodalTransformerDecoder": { fields, key in
             let decoder = try multimodalDecoder(fields, key)
             return ForwardTarget(
-                decoder, inputs: ["in_modality", "out_modality", "in_pos_ids", "out_pos_ids", "attn_mask", "head_mask"],
+                decoder,
+                inputs: ["in_modality", "out_modality", "in_pos_ids", "out_pos_ids", "attn_mask", "head_mask"],
                 arguments: decoderFlags + ["right_shift"]
             ) { call in
                 let width = decoder.decoder.configuration.width
@@ -62,15 +63,18 @@ extension ForwardDoor {
     /// Every builder of ``ModelRegistry`` whose model has an adapter here.
     static let registeredModels: [String: ForwardBuilder] = Dictionary(
         uniqueKeysWithValues: ModelRegistry.names.map { name in
-            (name, { @Sendable fields, key in
-                let model = try ModelRegistry.build(name, fields, random: key)
-                switch model {
-                case let model as VQVAE: return target(model)
-                case let model as MultimodalGPT: return target(model)
-                default:
-                    throw ModelError(.unknownModel, "'\(name)' cannot be called by its methods yet.")
+            (
+                name,
+                { @Sendable fields, key in
+                    let model = try ModelRegistry.build(name, fields, random: key)
+                    switch model {
+                    case let model as VQVAE: return target(model)
+                    case let model as MultimodalGPT: return target(model)
+                    default:
+                        throw ModelError(.unknownModel, "'\(name)' cannot be called by its methods yet.")
+                    }
                 }
-            })
+            )
         })
 
     // MARK: - Configurations
@@ -113,12 +117,14 @@ extension ForwardDoor {
             try part.accept("num_embeddings", "embedding_dim")
             return Embedding(try part.size("num_embeddings"), width, key: key.derived(name))
         }
-        let shift = try rightShift(fields.requiredPart("right_shift", oneOf: ["RightShift"]), key.derived("right_shift"))
+        let shift = try rightShift(
+            fields.requiredPart("right_shift", oneOf: ["RightShift"]), key.derived("right_shift"))
         guard shift.sos.shape == [width] else {
             throw fields.mismatch("right_shift", mustBe: "as wide as the decoder, \(width)")
         }
         return MultimodalTransformerDecoder(
-            inputPositions: try positions("in_pos_emb"), outputPositions: try positions("out_pos_emb"), decoder: decoder,
+            inputPositions: try positions("in_pos_emb"), outputPositions: try positions("out_pos_emb"),
+            decoder: decoder,
             rightShift: shift)
     }
 
@@ -212,7 +218,8 @@ extension ForwardDoor {
         ///   - output: of the second.
         init(_ call: ForwardCall, input: Tensor?, output: Tensor?, _ decoder: MultimodalTransformerDecoder) throws {
             guard let batch = (input ?? output)?.shape[0], batch == (output ?? input)?.shape[0] else {
-                throw ModelError(.invalidInput, "One of the two modalities must be there, and both need one batch size.")
+                throw ModelError(
+                    .invalidInput, "One of the two modalities must be there, and both need one batch size.")
             }
             func positions(_ name: String, _ x: Tensor?, _ embedding: any PositionEmbedding) throws -> Tensor? {
                 guard let x else {
@@ -222,7 +229,8 @@ extension ForwardDoor {
                 guard call.has(name) else {
                     guard x.shape[1] <= embedding.count else {
                         throw ModelError(
-                            .invalidInput, "\(x.shape[1]) slots have only \(embedding.count) positions; give '\(name)'.")
+                            .invalidInput, "\(x.shape[1]) slots have only \(embedding.count) positions; give '\(name)'."
+                        )
                     }
                     return nil
                 }

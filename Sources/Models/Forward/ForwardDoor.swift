@@ -77,8 +77,8 @@ public enum ForwardDoor {
     /// Makes the call.
     ///
     /// - Returns: outputs by field (nested with dots, lists by index, a bare tensor as `output`); with gradients also
-    ///   `grad.KEY` for every parameter and `grad.input.ARGUMENT` for every real input that the outputs depend on; in
-    ///   training `buffer.KEY` for every buffer that changed.
+    ///   `grad.KEY` for every parameter and `grad.input.ARGUMENT` for every real input (zeros where no output depends on
+    ///   it); in training `buffer.KEY` for every buffer that changed.
     /// - Throws: ``ModelError`` for a name, a method or an input that does not fit, `CheckpointError` for a configuration or
     ///   weights that do not.
     public static func run(_ request: Request) throws -> [String: Tensor] {
@@ -211,10 +211,11 @@ public enum ForwardDoor {
         let found = gradients(of: pairs)
         var result: [String: Tensor] = [:]
         for (key, parameter) in module?.parameters ?? [] {
-            if let gradient = found[parameter.wrappedValue] { result["grad.\(key)"] = gradient.contiguous() }
+            result["grad.\(key)"] =
+                found[parameter.wrappedValue]?.contiguous() ?? Tensor.zeros(parameter.wrappedValue.shape)
         }
-        for (name, input) in inputs {
-            if let gradient = found[input] { result["grad.input.\(name)"] = gradient.contiguous() }
+        for (name, input) in inputs where input.dtype.isDifferentiable {
+            result["grad.input.\(name)"] = found[input]?.contiguous() ?? Tensor.zeros(input.shape)
         }
         return result
     }

@@ -50,7 +50,8 @@ struct ForwardMethod {
     func rejectUnknown(_ call: ForwardCall) throws {
         for name in call.inputs.keys.sorted() {
             let parts = name.split(separator: ".", maxSplits: 1)
-            if inputs.contains(name) || (parts.count == 2 && Int(parts[1]) != nil && inputs.contains(String(parts[0]))) {
+            if inputs.contains(name) || (parts.count == 2 && Int(parts[1]) != nil && inputs.contains(String(parts[0])))
+            {
                 continue
             }
             throw ModelError(

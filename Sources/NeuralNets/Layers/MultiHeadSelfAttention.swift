@@ -18,7 +18,8 @@ public final class MultiHeadSelfAttention: Module {
     ///   - random: where the first values come from.
     public init(_ width: Int, heads: Int, dropout: Double = 0, random: RandomKey) {
         precondition(
-            heads > 0 && width % heads == 0, "MultiHeadSelfAttention: width \(width) does not divide into \(heads) heads")
+            heads > 0 && width % heads == 0,
+            "MultiHeadSelfAttention: width \(width) does not divide into \(heads) heads")
         inputProj = Linear(width, 3 * width, key: random.derived("input"))
         outputProj = Linear(width, width, key: random.derived("output"))
         self.heads = heads

@@ -33,7 +33,8 @@ struct Forward: ParsableCommand {
     @Option(help: "The method to call.")
     var method = "forward"
 
-    @Option(help: ArgumentHelp("The method's arguments that are not tensors, as a JSON object.", valueName: "file.json"))
+    @Option(
+        help: ArgumentHelp("The method's arguments that are not tensors, as a JSON object.", valueName: "file.json"))
     var args: String?
 
     @Option(help: "Inference or training.")
