@@ -60,7 +60,8 @@ enum CSVRows {
             }
         }
         if isQuoted {
-            throw DatasetError(.malformed, "\(name): the quote that opens in the row of line \(rowLine) is never closed.")
+            throw DatasetError(
+                .malformed, "\(name): the quote that opens in the row of line \(rowLine) is never closed.")
         }
         if !fields.isEmpty || !field.isEmpty || wasQuoted { endRow() }
         return rows

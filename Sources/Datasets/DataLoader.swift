@@ -98,7 +98,8 @@ public final class DataLoader {
         guard count > 0 else {
             throw DatasetError(
                 .empty,
-                "\(dataset.count) samples make no batch of \(options.batchSize); use smaller batches or keep the last one.")
+                "\(dataset.count) samples make no batch of \(options.batchSize); use smaller batches or keep the last one."
+            )
         }
         guard position.epoch >= 0, (0...count).contains(position.batch) else {
             throw DatasetError(

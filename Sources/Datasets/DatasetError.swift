@@ -36,6 +36,8 @@ public struct DatasetError: Error, Sendable {
 }
 
 extension DatasetError: CustomStringConvertible, LocalizedError {
+    /// The message.
     public var description: String { message }
+    /// The message.
     public var errorDescription: String? { message }
 }

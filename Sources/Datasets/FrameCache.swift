@@ -67,6 +67,7 @@ public final class MemoryFrameCache: FrameCache {
     /// Bytes of pixels held.
     public var byteCount: Int { state.withLock(\.bytes) }
 
+    /// The frames of an entry, decoded the first time they are asked for.
     public func frames(index: Int, entry: ManifestEntry, sampling: ClipSampling) throws -> CachedFrames {
         if let known = state.withLock({ $0.frames[index] }) { return known }
         let decoded = try decodeEntry(entry, sampling)

@@ -45,7 +45,8 @@ public struct Manifest: Sendable {
 
     /// Extensions that count as media in a folder.
     public static let mediaExtensions: Set<String> = [
-        "mp4", "m4v", "mov", "mkv", "webm", "avi", "gif", "apng", "png", "jpg", "jpeg", "webp", "bmp", "mpg", "mpeg", "ts",
+        "mp4", "m4v", "mov", "mkv", "webm", "avi", "gif", "apng", "png", "jpg", "jpeg", "webp", "bmp", "mpg", "mpeg",
+        "ts",
     ]
 
     /// Creates a manifest from entries.
@@ -80,7 +81,8 @@ public struct Manifest: Sendable {
             throw DatasetError(
                 .empty,
                 isFolder.boolValue
-                    ? "The folder \(url.path) holds no pictures or videos." : "The manifest \(url.path) has no entries.")
+                    ? "The folder \(url.path) holds no pictures or videos." : "The manifest \(url.path) has no entries."
+            )
         }
         try checkMedia()
     }
@@ -108,7 +110,7 @@ public struct Manifest: Sendable {
             throw DatasetError(
                 .empty,
                 "\(source.path) has no split \(name); "
-                    + (names.isEmpty ? "its entries name no split." : "there are \(names.joined(separator: ", ")).") )
+                    + (names.isEmpty ? "its entries name no split." : "there are \(names.joined(separator: ", "))."))
         }
         return Manifest(entries: chosen, source: source)
     }
@@ -217,7 +219,8 @@ extension Manifest {
         }
         guard let path = take(["video", "image", "file"]) else {
             throw DatasetError(
-                .malformed, "\(manifest.path), line \(line) names no media: \"video\", \"image\" or \"file\" is needed.")
+                .malformed, "\(manifest.path), line \(line) names no media: \"video\", \"image\" or \"file\" is needed."
+            )
         }
         guard !path.contains("\0") else {
             throw DatasetError(.malformed, "\(manifest.path), line \(line): the path holds a zero byte.")

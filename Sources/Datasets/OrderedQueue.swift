@@ -11,7 +11,7 @@ final class OrderedQueue<Value: Sendable>: @unchecked Sendable {
     private var nextTake: Int
     private var isStopped = false
 
-    /// - Parameter first: the first job's number.
+    /// Creates a queue whose first job has the number `first`.
     init(capacity: Int, first: Int = 0) {
         self.capacity = max(1, capacity)
         nextClaim = first

@@ -53,6 +53,7 @@ public final class PackedFrameCache: FrameCache {
     ///   - sampling: size, rate and stride of the frames; start, flips and clip length do not matter to the cache.
     ///   - workers: threads that decode.
     ///   - progress: called with the number of files done and the number of all.
+    /// - Returns: the cache, ready to read.
     /// - Throws: ``DatasetError`` with code `.cannotWrite`. Files that cannot be decoded are no error here; the sample
     ///   that needs one fails.
     public static func open(
@@ -69,6 +70,7 @@ public final class PackedFrameCache: FrameCache {
         return try load(url, sampling)
     }
 
+    /// The frames of an entry, straight from the mapped file.
     public func frames(index place: Int, entry: ManifestEntry, sampling: ClipSampling) throws -> CachedFrames {
         guard index.counts.indices.contains(place), index.counts[place] > 0 else {
             throw DatasetError(.unreadableSample, index.failures[place] ?? "The frame cache has no frames of it.")

@@ -8,6 +8,7 @@ extension Manifest {
     /// - Parameters:
     ///   - fraction: about how much goes to validation, from 0 to 1.
     ///   - seed: another seed gives another split.
+    /// - Returns: the two parts, each in the manifest's order.
     /// - Throws: ``DatasetError`` with code `.invalidArgument`.
     public func split(validationFraction fraction: Double, seed: UInt64) throws -> (
         training: Manifest, validation: Manifest

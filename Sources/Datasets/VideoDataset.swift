@@ -122,6 +122,7 @@ public final class VideoDataset: Sendable {
     /// - Parameters:
     ///   - index: from 0 up to ``count``.
     ///   - epoch: another epoch gives other random starts and flips.
+    /// - Returns: the clip, `[frameCount, height, width, 3]`, and its caption.
     /// - Throws: ``DatasetError`` with code `.unreadableSample`, naming the file.
     public func sample(_ index: Int, epoch: Int = 0) throws -> Sample {
         precondition(manifest.entries.indices.contains(index), "VideoDataset: there is no sample \(index) of \(count)")
@@ -157,7 +158,8 @@ public final class VideoDataset: Sendable {
     }
 
     /// Which of `available` frames (already at the wanted rate and stride) makes up the clip.
-    private func choose(from frames: CachedFrames, _ entry: ManifestEntry, _ index: Int, _ epoch: Int) throws -> Tensor {
+    private func choose(from frames: CachedFrames, _ entry: ManifestEntry, _ index: Int, _ epoch: Int) throws -> Tensor
+    {
         let wanted = sampling.frameCount
         let spare = frames.count - wanted
         if spare < 0, sampling.shortClip == .fail {
@@ -204,8 +206,31 @@ public final class VideoDataset: Sendable {
             let clip = try reader.read(startSeconds: begin + Double(first) / rate, frameRate: rate, frameCount: count)
             return try fit(clip.pixels)
         }
+        if let clip = try decodeByCount(reader, entry, index, epoch) { return clip }
         let frames = try decodeFrames(reader, entry, sampling)
         return try choose(from: frames, entry, index, epoch)
+    }
+
+    /// Converts only the clip's frames, where the container's count tells beforehand which they are; `nil` otherwise.
+    private func decodeByCount(
+        _ reader: VideoReader, _ entry: ManifestEntry, _ index: Int, _ epoch: Int
+    ) throws -> Tensor? {
+        guard entry.start == nil, entry.end == nil, !reader.info.isStill, let total = reader.info.frameCount else {
+            return nil
+        }
+        let available = (total + sampling.frameStride - 1) / sampling.frameStride
+        let spare = available - sampling.frameCount
+        guard spare >= 0 else { return nil }
+        let first = min(spare, Int(startFraction(index, epoch) * Double(spare + 1)))
+        let clip = try? reader.read(
+            fromFrame: first * sampling.frameStride, stride: sampling.frameStride, frameCount: sampling.frameCount,
+            shortClip: .shorten)
+        // A file with fewer frames than it declares goes the long way.
+        guard let clip, clip.frameCount == sampling.frameCount else {
+            try reader.rewind()
+            return nil
+        }
+        return try fitted(clip.pixels, sampling)
     }
 
     /// Seconds that the file lasts: the container's word, or, where it gives none, counted.

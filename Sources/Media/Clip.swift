@@ -18,6 +18,7 @@ public struct Clip: Sendable {
     ///   - pixels: `[frames, height, width, 3]`, `uint8`.
     ///   - frameRate: frames per second, above 0.
     ///   - timestamps: seconds, one per frame; evenly spaced by `frameRate` when `nil`.
+    ///   - report: what decoding found, for clips that come from a file.
     /// - Throws: ``MediaError`` with code `.invalidPixels` for another shape or type, `.invalidArgument` for a rate
     ///   that is not a positive number or a wrong number of timestamps.
     public init(

@@ -21,7 +21,8 @@ public func contactSheet(
     let across = columns ?? Int(Double(count).squareRoot().rounded(.up))
     guard across >= 1, gap >= 0, gap <= 1 << 12 else {
         throw MediaError(
-            .invalidArgument, "A contact sheet needs at least 1 column and a gap of 0 to 4096, not \(across) and \(gap).")
+            .invalidArgument,
+            "A contact sheet needs at least 1 column and a gap of 0 to 4096, not \(across) and \(gap).")
     }
     let used = min(across, count)
     let down = (count + across - 1) / across

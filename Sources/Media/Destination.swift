@@ -18,8 +18,10 @@ final class Destination {
         let folder = target.deletingLastPathComponent()
         var isFolder: ObjCBool = false
         let name = target.lastPathComponent
-        temporaryPath = folder.appendingPathComponent(
-            ".partial-\(getpid())-\(String(UInt64.random(in: 0...UInt64.max), radix: 36))").path
+        temporaryPath =
+            folder.appendingPathComponent(
+                ".partial-\(getpid())-\(String(UInt64.random(in: 0...UInt64.max), radix: 36))"
+            ).path
         func refuse(_ reason: String) -> MediaError {
             isOpen = false
             return MediaError(.cannotWrite, "\(url.path) cannot be written: \(reason).")

@@ -110,7 +110,8 @@ final class Encoder {
             scaler = sws_getContext(
                 Int32(width), Int32(height), AV_PIX_FMT_RGB24, Int32(width), Int32(height), settings.pixelFormat,
                 mm_scale_accurate, nil, nil, nil)
-            let matrix = Int32((settings.matrix == AVCOL_SPC_UNSPECIFIED ? AVCOL_SPC_SMPTE170M : settings.matrix).rawValue)
+            let matrix = Int32(
+                (settings.matrix == AVCOL_SPC_UNSPECIFIED ? AVCOL_SPC_SMPTE170M : settings.matrix).rawValue)
             if let scaler { _ = mm_set_color(scaler, matrix, 1, matrix, settings.isFullRange ? 1 : 0) }
         }
         guard let scaler, mm_scale_from_packed(scaler, rgb, Int32(stride), Int32(height), frame.pointer) > 0 else {

@@ -45,7 +45,9 @@ public struct MediaError: Error, Sendable {
 }
 
 extension MediaError: CustomStringConvertible, LocalizedError {
+    /// The message.
     public var description: String { message }
+    /// The message.
     public var errorDescription: String? { message }
 }
 

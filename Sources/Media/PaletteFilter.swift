@@ -20,7 +20,8 @@ final class PaletteFilter {
         graph = avfilter_graph_alloc()
         guard let graph else { throw Self.failed(mm_averror(ENOMEM)) }
         graph.pointee.nb_threads = 1
-        let arguments = "video_size=\(width)x\(height):pix_fmt=\(AV_PIX_FMT_RGB24.rawValue):time_base=1/100:pixel_aspect=1/1"
+        let arguments =
+            "video_size=\(width)x\(height):pix_fmt=\(AV_PIX_FMT_RGB24.rawValue):time_base=1/100:pixel_aspect=1/1"
         try check(
             avfilter_graph_create_filter(&source, avfilter_get_by_name("buffer"), "in", arguments, nil, graph))
         try check(

@@ -103,7 +103,8 @@ public func pixels(from values: Tensor, range: PixelRange) throws -> Tensor {
     }
     guard notNumbers == 0 else {
         throw MediaError(
-            .invalidPixels, "\(notNumbers) of \(values.count) pixel values are not numbers (NaN); nothing was converted.")
+            .invalidPixels,
+            "\(notNumbers) of \(values.count) pixel values are not numbers (NaN); nothing was converted.")
     }
     return result
 }

@@ -25,6 +25,7 @@ extension VideoReader {
     ///   - stride: the distance between frames, from 1.
     ///   - frameCount: how many frames; all that there are when `nil`.
     ///   - shortClip: what happens when the file ends first.
+    /// - Returns: the frames with their own times.
     /// - Throws: ``MediaError``: `.invalidArgument`, `.tooShort`, `.tooLarge`, `.damaged`.
     public func read(
         fromFrame: Int, stride: Int = 1, frameCount: Int? = nil, shortClip: ShortClipPolicy = .repeatLast
@@ -63,7 +64,8 @@ extension VideoReader {
     ///   - startSeconds: the first time, from 0, counted from the first frame.
     ///   - frameRate: times per second; the file's own frames, one by one, when `nil`.
     ///   - frameCount: how many frames; all up to the end when `nil`.
-    ///   - shortClip: what happens at times after the last frame has ended.
+    ///   - shortClip: what happens at times after the last frame has ended; the last one taken is what repeats.
+    /// - Returns: the frames with the times that were asked for.
     /// - Throws: ``MediaError``: `.invalidArgument`, `.tooShort`, `.tooLarge`, `.damaged`.
     public func read(
         startSeconds: Double, frameRate: Double? = nil, frameCount: Int? = nil,
@@ -75,7 +77,8 @@ extension VideoReader {
             throw MediaError(
                 .invalidArgument,
                 "A start of \(startSeconds) s with \(frameCount ?? 1) frames at \(frameRate ?? 1) per second is not "
-                    + "possible: the start must be 0 or more, the count at least 1, the rate above 0 and at most 10000.")
+                    + "possible: the start must be 0 or more, the count at least 1, the rate above 0 and at most 10000."
+            )
         }
         try checkBytes(frameCount: frameCount ?? 1)
         try approach(startSeconds)
@@ -183,7 +186,8 @@ final class PixelBuffer {
 
     init(frameBytes: Int, capacity: Int) {
         self.frameBytes = frameBytes
-        self.capacity = max(1, capacity)
+        // A header may promise any number of frames: no more than 256 MiB are taken on its word.
+        self.capacity = max(1, min(capacity, max(16, (256 << 20) / max(1, frameBytes))))
         memory = malloc(self.capacity * frameBytes)
     }
 

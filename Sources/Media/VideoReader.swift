@@ -69,13 +69,15 @@ public final class VideoReader {
     public init(_ url: URL, options: Options = .init()) throws {
         self.url = url
         self.options = options
-        let threads = options.threadCount > 0 ? options.threadCount : min(4, ProcessInfo.processInfo.activeProcessorCount)
+        let threads =
+            options.threadCount > 0 ? options.threadCount : min(4, ProcessInfo.processInfo.activeProcessorCount)
         decoder = try Decoder(url, maximumPixels: options.maximumPixels, threadCount: threads)
         frame = try OwnedFrame()
         heldFrame = try OwnedFrame()
         guard try decoder.next(into: frame.pointer) else {
             if decoder.undecodablePackets > 0 || decoder.isTruncated {
-                throw MediaError(.unreadable, "No frame of \(url.path) could be decoded: the file is damaged or cut off.")
+                throw MediaError(
+                    .unreadable, "No frame of \(url.path) could be decoded: the file is damaged or cut off.")
             }
             throw MediaError(.noFrames, "\(url.path) has a video stream without frames.")
         }

@@ -100,7 +100,8 @@ public final class VideoWriter {
             throw MediaError(
                 .invalidArgument,
                 "\(url.lastPathComponent) holds one picture, not several frames; use a name with a number, such as "
-                    + "\(url.deletingPathExtension().lastPathComponent)_%04d.\(url.pathExtension), or .mp4, .gif or .apng.")
+                    + "\(url.deletingPathExtension().lastPathComponent)_%04d.\(url.pathExtension), or .mp4, .gif or .apng."
+            )
         }
         do {
             try pixels.withUnsafeBytes { bytes in
@@ -161,7 +162,8 @@ public final class VideoWriter {
         try need(options.imageQuality, 1...100, "The quality of pictures")
         if options.isLossless, format == .gif || format == .jpeg {
             throw MediaError(
-                .invalidArgument, "\(format.rawValue.uppercased()) cannot be lossless; .png, .apng, .webp and .mp4 can.")
+                .invalidArgument, "\(format.rawValue.uppercased()) cannot be lossless; .png, .apng, .webp and .mp4 can."
+            )
         }
     }
 
@@ -198,7 +200,8 @@ public final class VideoWriter {
         let name = url.lastPathComponent
         if format.isStill {
             return try PictureOutput(
-                url: url, single: firstDestination, width: width, height: height, settings: pictureSettings(), name: name)
+                url: url, single: firstDestination, width: width, height: height, settings: pictureSettings(),
+                name: name)
         }
         guard let destination = firstDestination else {
             throw MediaError(.cannotWrite, "\(url.path) was finished or cancelled before.")
@@ -231,12 +234,14 @@ public final class VideoWriter {
                 codec: "libvpx-vp9", pixelFormat: options.isLossless ? AV_PIX_FMT_GBRP : AV_PIX_FMT_YUV420P,
                 matrix: options.isLossless ? AVCOL_SPC_UNSPECIFIED : AVCOL_SPC_BT709,
                 settings: [
-                    "crf": options.isLossless ? "0" : "\(options.webmCRF)", "b": "0", "deadline": "good", "cpu-used": "4",
+                    "crf": options.isLossless ? "0" : "\(options.webmCRF)", "b": "0", "deadline": "good",
+                    "cpu-used": "4",
                     "row-mt": "1",
                     "lossless": options.isLossless ? "1" : "0",
                 ], threads: 2, keyFrameInterval: interval)
         case .apng:
-            return EncoderSettings(codec: "apng", pixelFormat: AV_PIX_FMT_RGB24, settings: ["pred": "mixed"])
+            return EncoderSettings(
+                codec: "apng", pixelFormat: AV_PIX_FMT_RGB24, settings: ["pred": "up", "compression_level": "3"])
         default:
             if options.isLossless {
                 return EncoderSettings(

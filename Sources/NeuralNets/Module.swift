@@ -19,11 +19,13 @@ open class Module {
     /// Called after parameters or buffers were set from outside, so that what was derived from them can be dropped.
     open func stateDidChange() {}
 
-    /// Every parameter and buffer below this module, in declaration order.
+    /// Every parameter, buffer and module below this module, in declaration order.
     final var state: ModuleState {
         if let cachedState { return cachedState }
         var state = ModuleState()
         collect(into: &state, prefix: "")
+        // The module itself comes first; kept here it would keep itself alive.
+        state.modules.removeFirst()
         cachedState = state
         return state
     }
@@ -180,7 +182,7 @@ extension Module {
     /// Every buffer with its state-dict key, in declaration order.
     public final var buffers: [(key: String, buffer: Buffer)] { state.buffers }
     /// This module (key "") and every module below it, with their keys.
-    public final var modules: [(key: String, module: Module)] { state.modules }
+    public final var modules: [(key: String, module: Module)] { [("", self)] + state.modules }
 
     /// The values of all parameters and buffers by key.
     public final var stateDictionary: [String: Tensor] {

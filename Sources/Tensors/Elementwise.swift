@@ -43,9 +43,9 @@ extension Tensor {
 
     /// Each element negated.
     public static prefix func - (x: Tensor) -> Tensor { x.unary(MM_NEGATE, "-") }
-    /// e to the power of each element.
+    /// e to the power of each element, within 2 units in the last place.
     public func exp() -> Tensor { unary(MM_EXP, "exp") }
-    /// The natural logarithm of each element.
+    /// The natural logarithm of each element, within 1 unit in the last place.
     public func log() -> Tensor { unary(MM_LOG, "log") }
     /// The square root of each element.
     public func squareRoot() -> Tensor { unary(MM_SQRT, "squareRoot") }
@@ -61,15 +61,15 @@ extension Tensor {
     public func sin() -> Tensor { unary(MM_SIN, "sin") }
     /// The cosine of each element, in radians.
     public func cos() -> Tensor { unary(MM_COS, "cos") }
-    /// The hyperbolic tangent of each element.
+    /// The hyperbolic tangent of each element, within 2 units in the last place.
     public func tanh() -> Tensor { unary(MM_TANH, "tanh") }
-    /// 1 / (1 + e^-x) of each element.
+    /// 1 / (1 + e^-x) of each element, within 3 units in the last place.
     public func sigmoid() -> Tensor { unary(MM_SIGMOID, "sigmoid") }
-    /// The error function of each element.
+    /// The error function of each element, within 2 units in the last place.
     public func erf() -> Tensor { unary(MM_ERF, "erf") }
     /// The positive part of each element; NaN stays NaN.
     public func relu() -> Tensor { unary(MM_UNARY_RELU, "relu") }
-    /// x Φ(x) with the exact Φ (Hendrycks & Gimpel 2016, arXiv:1606.08415).
+    /// x Φ(x) with the exact Φ (Hendrycks & Gimpel 2016, arXiv:1606.08415), within 2 units in the last place of max(1, |result|).
     public func gelu() -> Tensor { unary(MM_UNARY_GELU, "gelu") }
     /// x sigmoid(1.702 x): what TorchMultimodal calls SiLU.
     public func quickGELU() -> Tensor { unary(MM_UNARY_QUICK_GELU, "quickGELU") }

@@ -40,7 +40,8 @@ struct DataLoaderTests {
     func workers(_ workers: Int) throws {
         let folder = try clipFolder(7, frames: { _ in 5 })
         let reference = try DataLoader(dataset(folder), options: .init(batchSize: 2, seed: 4, workers: 1, prefetch: 1))
-        let loader = try DataLoader(dataset(folder), options: .init(batchSize: 2, seed: 4, workers: workers, prefetch: 3))
+        let loader = try DataLoader(
+            dataset(folder), options: .init(batchSize: 2, seed: 4, workers: workers, prefetch: 3))
         for _ in 0..<12 {
             let (a, b) = (try reference.next(), try loader.next())
             #expect(a.indices == b.indices && a.pixels.scalars(UInt8.self) == b.pixels.scalars(UInt8.self))

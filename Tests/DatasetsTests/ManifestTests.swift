@@ -37,7 +37,8 @@ struct ManifestTests {
         #expect(entries[1].fields == ["tags": "[\"p\",\"q\"]"])
         #expect(entries[2].url.path == folder.file("a.mp4").path && entries[2].caption == "")
         #expect(try Manifest(contentsOf: url).split(named: "train").entries.count == 1)
-        #expect(datasetError { _ = try Manifest(contentsOf: url).split(named: "test") }?.message.contains("train") == true)
+        #expect(
+            datasetError { _ = try Manifest(contentsOf: url).split(named: "test") }?.message.contains("train") == true)
     }
 
     @Test("CSV follows RFC 4180")
@@ -46,7 +47,8 @@ struct ManifestTests {
         try folder.write("a,b.mp4", "x")
         let url = try folder.write(
             "list.csv",
-            "file,caption,start,note\r\n\"a,b.mp4\",\"he said \"\"go\"\"\nand left\",,n1\r\n\r\n\"a,b.mp4\",plain,2.5,\r\n")
+            "file,caption,start,note\r\n\"a,b.mp4\",\"he said \"\"go\"\"\nand left\",,n1\r\n\r\n\"a,b.mp4\",plain,2.5,\r\n"
+        )
         let entries = try Manifest(contentsOf: url).entries
         #expect(entries.count == 2)
         #expect(entries[0].caption == "he said \"go\"\nand left")
@@ -119,7 +121,8 @@ struct ManifestTests {
         #expect(half.validation.entries == byHash.validation.entries.filter { entries.prefix(250).contains($0) })
         let byCount = try manifest.split(validationCount: 37, seed: 1)
         #expect(byCount.validation.entries.count == 37 && byCount.training.entries.count == 463)
-        #expect(Set(byCount.validation.entries.map(\.caption)).isDisjoint(with: byCount.training.entries.map(\.caption)))
+        #expect(
+            Set(byCount.validation.entries.map(\.caption)).isDisjoint(with: byCount.training.entries.map(\.caption)))
         #expect(datasetError { _ = try manifest.split(validationCount: 501, seed: 1) }?.code == .invalidArgument)
         #expect(datasetError { _ = try manifest.split(validationFraction: 1.5, seed: 1) }?.code == .invalidArgument)
     }

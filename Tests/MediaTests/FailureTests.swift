@@ -29,7 +29,9 @@ struct FailureTests {
         #expect(mediaError { _ = try VideoReader(URL(fileURLWithPath: "/dev/zero")) }?.code == .notAFile)
     }
 
-    @Test("a cut-off file is refused or read as far as it goes, at every length", arguments: ["mp4", "webm", "gif", "png"])
+    @Test(
+        "a cut-off file is refused or read as far as it goes, at every length",
+        arguments: ["mp4", "webm", "gif", "png"])
     func truncation(_ kind: String) throws {
         let folder = try TemporaryFolder()
         let clip = try gradientClip(frames: kind == "png" ? 1 : 10, width: 64, height: 48)
@@ -80,7 +82,8 @@ struct FailureTests {
     func strict() throws {
         let folder = try TemporaryFolder()
         try ffmpeg(
-            "-f lavfi -i testsrc2=s=128x96:r=10:d=3 -pix_fmt yuv420p -c:v libx264 -movflags +faststart a.mp4", in: folder)
+            "-f lavfi -i testsrc2=s=128x96:r=10:d=3 -pix_fmt yuv420p -c:v libx264 -movflags +faststart a.mp4",
+            in: folder)
         var bytes = try Data(contentsOf: folder.file("a.mp4"))
         for index in stride(from: bytes.count / 2, to: bytes.count * 3 / 4, by: 40) { bytes[index] ^= 0x5A }
         try bytes.write(to: folder.file("b.mp4"))
@@ -140,7 +143,9 @@ struct FailureTests {
         #expect(folder.contents == ["folder.mp4"])
     }
 
-    @Test("odd names are kept as they are", arguments: ["-v.mp4", "a b.mp4", "caf\u{E9} 🎬.gif", "file:x.mp4", "%d.mp4", "a\nb.png"])
+    @Test(
+        "odd names are kept as they are",
+        arguments: ["-v.mp4", "a b.mp4", "caf\u{E9} 🎬.gif", "file:x.mp4", "%d.mp4", "a\nb.png"])
     func names(_ name: String) throws {
         let folder = try TemporaryFolder()
         try gradientClip(frames: 1, width: 16, height: 16).write(to: folder.file(name))

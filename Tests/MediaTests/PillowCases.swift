@@ -33,7 +33,7 @@ struct PillowCase: Sendable {
         PillowCase(
             method: .bilinear, width: 1, height: 1,
             red: [
-                135,
+                135
             ]),
         PillowCase(
             method: .bicubic, width: 4, height: 3,
@@ -59,7 +59,7 @@ struct PillowCase: Sendable {
         PillowCase(
             method: .bicubic, width: 1, height: 1,
             red: [
-                135,
+                135
             ]),
         PillowCase(
             method: .area, width: 4, height: 3,
@@ -85,7 +85,7 @@ struct PillowCase: Sendable {
         PillowCase(
             method: .area, width: 1, height: 1,
             red: [
-                133,
+                133
             ]),
         PillowCase(
             method: .nearest, width: 4, height: 3,
@@ -93,14 +93,13 @@ struct PillowCase: Sendable {
                 131, 211, 35, 115, 63, 155, 247, 83, 251, 99, 203, 51,
             ]),
         PillowCase(
-            method: .nearest, width: 13, height: 9,
+            method: .nearest, width: 13, height: 7,
             red: [
                 0, 0, 37, 74, 74, 111, 148, 148, 185, 185, 222, 3, 3, 91, 91, 131, 171, 171, 211, 251,
-                251, 35, 35, 75, 115, 115, 91, 91, 131, 171, 171, 211, 251, 251, 35, 35, 75, 115, 115, 182,
-                182, 225, 12, 12, 55, 98, 98, 141, 141, 184, 227, 227, 182, 182, 225, 12, 12, 55, 98, 98,
-                141, 141, 184, 227, 227, 17, 17, 63, 109, 109, 155, 201, 201, 247, 247, 37, 83, 83, 108, 108,
-                157, 206, 206, 255, 48, 48, 97, 97, 146, 195, 195, 199, 199, 251, 47, 47, 99, 151, 151, 203,
-                203, 255, 51, 51, 199, 199, 251, 47, 47, 99, 151, 151, 203, 203, 255, 51, 51,
+                251, 35, 35, 75, 115, 115, 182, 182, 225, 12, 12, 55, 98, 98, 141, 141, 184, 227, 227, 17,
+                17, 63, 109, 109, 155, 201, 201, 247, 247, 37, 83, 83, 17, 17, 63, 109, 109, 155, 201, 201,
+                247, 247, 37, 83, 83, 108, 108, 157, 206, 206, 255, 48, 48, 97, 97, 146, 195, 195, 199, 199,
+                251, 47, 47, 99, 151, 151, 203, 203, 255, 51, 51,
             ]),
         PillowCase(
             method: .nearest, width: 5, height: 6,
@@ -111,7 +110,7 @@ struct PillowCase: Sendable {
         PillowCase(
             method: .nearest, width: 1, height: 1,
             red: [
-                201,
+                201
             ]),
     ]
 }

@@ -34,7 +34,9 @@ struct PixelTests {
 
     @Test("a flat picture stays flat and a mean stays the mean", arguments: Resampling.allCases)
     func flatness(_ method: Resampling) throws {
-        for (from, to) in [((7, 5), (3, 2)), ((3, 2), (9, 11)), ((1, 1), (4, 4)), ((64, 48), (16, 16)), ((5, 5), (1, 1))] {
+        for (from, to) in [
+            ((7, 5), (3, 2)), ((3, 2), (9, 11)), ((1, 1), (4, 4)), ((64, 48), (16, 16)), ((5, 5), (1, 1)),
+        ] {
             let out = try resized(flat(10, 100, 250, width: from.0, height: from.1), width: to.0, height: to.1, method)
             #expect(out.shape == [to.1, to.0, 3])
             #expect(difference(out, flat(10, 100, 250, width: to.0, height: to.1)).largest == 0)

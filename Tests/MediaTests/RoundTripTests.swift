@@ -49,7 +49,8 @@ struct RoundTripTests {
         #expect(difference(back.pixels, clip.pixels).largest == 0)
     }
 
-    @Test("a picture keeps its size and colours", arguments: ["png", "jpg", "jpeg", "webp"], [(64, 48), (31, 17), (1, 1)])
+    @Test(
+        "a picture keeps its size and colours", arguments: ["png", "jpg", "jpeg", "webp"], [(64, 48), (31, 17), (1, 1)])
     func still(_ kind: String, _ size: (Int, Int)) throws {
         let folder = try TemporaryFolder()
         let clip = try gradientClip(frames: 1, width: size.0, height: size.1)

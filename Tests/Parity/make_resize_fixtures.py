@@ -13,7 +13,8 @@ print("struct PillowCase: Sendable {")
 print("    var method: Resampling\n    var width: Int\n    var height: Int\n    var red: [UInt8]\n")
 print("    static let all: [PillowCase] = [")
 for name, method in methods.items():
-    for width, height in [(4, 3), (13, 9), (5, 6), (1, 1)]:
+    # 13 x 9 has ties, which Pillow's nearest decides by accumulated rounding errors.
+    for width, height in [(4, 3), (13, 7 if name == "nearest" else 9), (5, 6), (1, 1)]:
         out = np.asarray(Image.fromarray(source).resize((width, height), method))[..., 0].ravel()
         print(f"        PillowCase(\n            method: .{name}, width: {width}, height: {height},\n            red: [")
         for start in range(0, len(out), 20):

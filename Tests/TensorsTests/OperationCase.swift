@@ -1,5 +1,5 @@
-import TestSupport
 import Tensors
+import TestSupport
 import Testing
 
 /// Which numbers an operation is tested on: away from where it is undefined or has a kink.

@@ -1,6 +1,6 @@
 import Foundation
-import TestSupport
 import Tensors
+import TestSupport
 
 private let pairs: [[[Int]]] = [
     [[2, 3], [2, 3]], [[2, 3], [3]], [[3], [2, 3]], [[2, 1, 4], [3, 1]], [[], [2, 2]], [[], []], [[1], [1]],
@@ -35,8 +35,12 @@ let arithmeticCases: [OperationCase] = [
     binary("a - b", "-(Tensor,Tensor)", -) { $0 - $1 },
     binary("a * b", "*(Tensor,Tensor)", *) { $0 * $1 },
     binary("a / b", "/(Tensor,Tensor)", domain: .nonzero, /) { $0 / $1 },
-    binary("maximum", "maximum(_:_:)", domain: .distinct, precision: .exact, { max($0, $1) }) { Tensor.maximum($0, $1) },
-    binary("minimum", "minimum(_:_:)", domain: .distinct, precision: .exact, { min($0, $1) }) { Tensor.minimum($0, $1) },
+    binary("maximum", "maximum(_:_:)", domain: .distinct, precision: .exact, { max($0, $1) }) {
+        Tensor.maximum($0, $1)
+    },
+    binary("minimum", "minimum(_:_:)", domain: .distinct, precision: .exact, { min($0, $1) }) {
+        Tensor.minimum($0, $1)
+    },
     number("x + 1.5", "+(Tensor,Double)", { $0 + 1.5 }) { $0 + 1.5 },
     number("x - 1.5", "-(Tensor,Double)", { $0 - 1.5 }) { $0 - 1.5 },
     number("x * 1.5", "*(Tensor,Double)", { $0 * 1.5 }) { $0 * 1.5 },
@@ -53,7 +57,8 @@ let arithmeticCases: [OperationCase] = [
         { $0.rounded(.towardZero) == $1.rounded(.towardZero) ? 1 : 0 }
     ) { $0.cast(to: .int64).isEqual(to: $1.cast(to: .int64)) },
     OperationCase(
-        "filled", covers: ["filled(where:with:)"], [[[2, 3], [3]], [[4, 5], [4, 1]], [[], []], [[0, 3], [3]], [[7, 67], [7, 67]]],
+        "filled", covers: ["filled(where:with:)"],
+        [[[2, 3], [3]], [[4, 5], [4, 1]], [[], []], [[0, 3], [3]], [[7, 67], [7, 67]]],
         large: largePair, precision: .exact, differentiable: false,
         reference: { x in NaiveArray(x[0].shape) { x[1][$0] > 0 ? -7 : x[0][$0] } },
         apply: { $0[0].filled(where: $0[1] > Tensor.zeros([], dtype: $0[1].dtype), with: -7) }),

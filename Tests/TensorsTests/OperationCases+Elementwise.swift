@@ -1,6 +1,6 @@
 import Foundation
-import TestSupport
 import Tensors
+import TestSupport
 
 private let shapes: [[[Int]]] = [[[2, 3]], [[]], [[1]], [[7, 1, 5]], [[0]], [[3, 0]], [[67]], [[5, 131]]]
 private let large = [[5, 14009]]
@@ -57,15 +57,18 @@ let elementwiseCases: [OperationCase] = [
         "dropout", covers: ["dropout(_:key:)"], shapes, large: large, precision: .elementwise(2),
         apply: { $0[0].dropout(0.4, key: RandomKey(seed: 5)) }),
     OperationCase(
-        "cast there and back", covers: ["cast(to:)"], [[[2, 3]], [[]], [[0]], [[5, 131]]], large: large, precision: .exact,
+        "cast there and back", covers: ["cast(to:)"], [[[2, 3]], [[]], [[0]], [[5, 131]]], large: large,
+        precision: .exact,
         reference: { $0[0] }, apply: { $0[0].cast(to: .float64).cast(to: $0[0].dtype) }),
     OperationCase(
         "cast to bfloat16", covers: ["cast(to:)"], shapes, large: large, precision: .exact, differentiable: false,
-        reference: { $0[0].map { x in
-            // Ties to even at the eighth bit after the first.
-            let unit = x == 0 ? 1 : Foundation.pow(2, (Foundation.log2(Swift.abs(x))).rounded(.down) - 7)
-            return (x / unit).rounded(.toNearestOrEven) * unit
-        } }, apply: { $0[0].cast(to: .bfloat16) }),
+        reference: {
+            $0[0].map { x in
+                // Ties to even at the eighth bit after the first.
+                let unit = x == 0 ? 1 : Foundation.pow(2, (Foundation.log2(Swift.abs(x))).rounded(.down) - 7)
+                return (x / unit).rounded(.toNearestOrEven) * unit
+            }
+        }, apply: { $0[0].cast(to: .bfloat16) }),
     OperationCase(
         "cast to int64", covers: ["cast(to:)"], shapes, large: large, precision: .exact, differentiable: false,
         reference: { $0[0].map { $0.rounded(.towardZero) } }, apply: { ($0[0]).cast(to: .int64) }),

@@ -1,6 +1,6 @@
 import Foundation
-import TestSupport
 import Tensors
+import TestSupport
 
 private func product(_ a: NaiveArray, _ b: NaiveArray) -> NaiveArray {
     let (m, k, n) = (a.shape[a.shape.count - 2], a.shape[a.shape.count - 1], b.shape[b.shape.count - 1])
@@ -20,7 +20,8 @@ private func linear(_ x: [NaiveArray]) -> NaiveArray {
 }
 
 private let linearShapes: [[[Int]]] = [
-    [[4, 3], [5, 3], [5]], [[3], [5, 3], [5]], [[2, 3, 7], [1, 7], [1]], [[1, 1], [1, 1], [1]], [[0, 3], [5, 3], [5]],
+    [[4, 3], [5, 3], [5]], [[3], [5, 3], [5]], [[2, 3, 7], [1, 7], [1]], [[1, 1], [1, 1], [1]],
+    [[0, 3], [5, 3], [5]],
     [[33, 67], [70, 67], [70]],
 ]
 
@@ -34,24 +35,28 @@ let productCases: [OperationCase] = [
         ], large: [[3, 150, 130], [130, 170]], precision: .contraction(130), reference: { product($0[0], $0[1]) },
         apply: { matmul($0[0], $0[1]) }),
     OperationCase(
-        "matmul of transposes", covers: ["matmul(_:_:)"], [[[3, 2], [4, 3]], [[41, 37], [35, 41]], [[2, 4, 3], [2, 5, 4]]],
+        "matmul of transposes", covers: ["matmul(_:_:)"],
+        [[[3, 2], [4, 3]], [[41, 37], [35, 41]], [[2, 4, 3], [2, 5, 4]]],
         precision: .contraction(41), apply: { matmul($0[0].transposed(), $0[1].transposed()) }),
     OperationCase(
         "matmul, then a plain sum", covers: ["matmul(_:_:)"], [[[3, 2], [2, 5]], [[2, 33, 7], [7, 40]]],
         precision: .reduction(2000), apply: { matmul($0[0], $0[1]).sum() }),
     OperationCase(
-        "linear", covers: ["linear(_:bias:activation:packed:)"], linearShapes, large: [[150, 130], [170, 130], [170]],
+        "linear", covers: ["linear(_:bias:activation:packed:)"], linearShapes,
+        large: [[150, 130], [170, 130], [170]],
         precision: .contraction(130), reference: linear, apply: { $0[0].linear($0[1], bias: $0[2]) }),
     OperationCase(
         "linear without bias", covers: ["linear(_:bias:activation:packed:)"], linearShapes.map { Array($0.dropLast()) },
         precision: .contraction(67), reference: linear, apply: { $0[0].linear($0[1]) }),
     OperationCase(
-        "linear with GELU", covers: ["linear(_:bias:activation:packed:)"], linearShapes, large: [[150, 130], [170, 130], [170]],
+        "linear with GELU", covers: ["linear(_:bias:activation:packed:)"], linearShapes,
+        large: [[150, 130], [170, 130], [170]],
         precision: .contraction(130),
         reference: { linear($0).map { 0.5 * $0 * (1 + Foundation.erf($0 / 2.0.squareRoot())) } },
         apply: { $0[0].linear($0[1], bias: $0[2], activation: .gelu) }),
     OperationCase(
-        "linear with quick GELU", covers: ["linear(_:bias:activation:packed:)"], linearShapes, precision: .contraction(67),
+        "linear with quick GELU", covers: ["linear(_:bias:activation:packed:)"], linearShapes,
+        precision: .contraction(67),
         reference: { linear($0).map { $0 / (1 + Foundation.exp(-1.702 * $0)) } },
         apply: { $0[0].linear($0[1], bias: $0[2], activation: .quickGELU) }),
     OperationCase(
@@ -59,7 +64,8 @@ let productCases: [OperationCase] = [
         differentiable: false, reference: { linear($0).map { max($0, 0) } },
         apply: { $0[0].linear($0[1], bias: $0[2], activation: .relu) }),
     OperationCase(
-        "linear, packed", covers: ["linear(_:bias:activation:packed:)"], linearShapes, large: [[150, 130], [170, 130], [170]],
+        "linear, packed", covers: ["linear(_:bias:activation:packed:)"], linearShapes,
+        large: [[150, 130], [170, 130], [170]],
         precision: .contraction(130), differentiable: false, reference: linear,
         apply: { x in
             let packed = x[1].dtype == .float32 ? Tensors.PackedWeights(x[1]) : nil
@@ -74,20 +80,24 @@ private func normalized(_ line: [Double], _ epsilon: Double) -> [Double] {
 }
 
 private let channelShapes: [[[Int]]] = [
-    [[2, 4, 3], [4], [4]], [[3, 2], [2], [2]], [[2, 4, 3, 5], [4], [4]], [[4, 6, 1, 1, 17], [6], [6]], [[1, 2, 67], [2], [2]],
+    [[2, 4, 3], [4], [4]], [[3, 2], [2], [2]], [[2, 4, 3, 5], [4], [4]], [[4, 6, 1, 1, 17], [6], [6]],
+    [[1, 2, 67], [2], [2]],
 ]
 
 let normalizationCases: [OperationCase] = [
     OperationCase(
         "layerNorm", covers: ["layerNorm(gain:offset:epsilon:)"],
-        [[[4, 5], [5], [5]], [[3], [3], [3]], [[2, 3, 67], [67], [67]], [[0, 5], [5], [5]], [[2, 1], [1], [1]]],
+        [
+            [[4, 5], [5], [5]], [[3], [3], [3]], [[2, 3, 67], [67], [67]], [[0, 5], [5], [5]], [[2, 1], [1], [1]],
+        ],
         large: [[220, 311], [311], [311]], precision: .reduction(311),
         reference: { x in
             let y = x[0].alongAxis(-1) { normalized($0, 1e-3) }
             return NaiveArray(y.shape) { y[$0] * x[1][$0[$0.count - 1]] + x[2][$0[$0.count - 1]] }
         }, apply: { $0[0].layerNorm(gain: $0[1], offset: $0[2], epsilon: 1e-3) }),
     OperationCase(
-        "layerNorm, plain", covers: ["layerNorm(gain:offset:epsilon:)"], [[[4, 5]], [[2, 3, 67]], [[0, 5]], [[3, 0]]],
+        "layerNorm, plain", covers: ["layerNorm(gain:offset:epsilon:)"],
+        [[[4, 5]], [[2, 3, 67]], [[0, 5]], [[3, 0]]],
         large: [[220, 311]], precision: .reduction(311), reference: { $0[0].alongAxis(-1) { normalized($0, 1e-3) } },
         apply: { $0[0].layerNorm(epsilon: 1e-3) }),
     OperationCase(
@@ -99,7 +109,9 @@ let normalizationCases: [OperationCase] = [
         reference: { x in
             let (batch, channels) = (x[0].shape[0], x[0].shape[1])
             let space = x[0].shape.dropFirst(2).reduce(1, *)
-            let lines = NaiveArray([batch * 2, channels / 2 * space], x[0].values).alongAxis(-1) { normalized($0, 1e-3) }
+            let lines = NaiveArray([batch * 2, channels / 2 * space], x[0].values).alongAxis(-1) {
+                normalized($0, 1e-3)
+            }
             let y = NaiveArray(x[0].shape, lines.values)
             return NaiveArray(y.shape) { y[$0] * x[1][$0[1]] + x[2][$0[1]] }
         }, apply: { $0[0].groupNorm(groups: 2, gain: $0[1], offset: $0[2], epsilon: 1e-3) }),

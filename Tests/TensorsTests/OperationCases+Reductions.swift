@@ -1,6 +1,6 @@
 import Foundation
-import TestSupport
 import Tensors
+import TestSupport
 
 private let shapes: [[[Int]]] = [[[2, 3, 4]], [[1, 1, 1]], [[3, 5, 67]], [[2, 0, 3]], [[0, 3, 2]], [[17, 33, 2]]]
 private let large = [[65, 101, 11]]
@@ -15,7 +15,8 @@ private func softmax(_ line: [Double]) -> [Double] {
 let reductionCases: [OperationCase] = [
     OperationCase(
         "sum of all", covers: ["sum(axes:keepsAxes:)"], shapes + [[[]], [[0]], [[20011]]], large: large,
-        precision: .reduction(20011), reference: { NaiveArray([], [$0[0].values.reduce(0, +)]) }, apply: { $0[0].sum() }),
+        precision: .reduction(20011), reference: { NaiveArray([], [$0[0].values.reduce(0, +)]) }, apply: { $0[0].sum() }
+    ),
     OperationCase(
         "sum of the middle axis", covers: ["sum(axes:keepsAxes:)"], shapes, large: [[3, 3, 14009]],
         precision: .reduction(100), reference: { $0[0].reduced([1]) { $0.reduce(0, +) } },
@@ -37,7 +38,8 @@ let reductionCases: [OperationCase] = [
         reference: { $0[0].reduced([1, 2]) { $0.reduce(0, +) / Double($0.count) } },
         apply: { $0[0].mean(axes: [1, 2]) }),
     OperationCase(
-        "variance", covers: ["variance(axes:unbiased:keepsAxes:)"], [[[2, 3, 4]], [[3, 5, 67]], [[3, 1, 2]], [[0, 3, 2]]],
+        "variance", covers: ["variance(axes:unbiased:keepsAxes:)"],
+        [[[2, 3, 4]], [[3, 5, 67]], [[3, 1, 2]], [[0, 3, 2]]],
         precision: .reduction(100),
         reference: {
             $0[0].reduced([1, 2]) { line in
@@ -46,7 +48,8 @@ let reductionCases: [OperationCase] = [
             }
         }, apply: { $0[0].variance(axes: [1, 2]) }),
     OperationCase(
-        "variance, unbiased", covers: ["variance(axes:unbiased:keepsAxes:)"], [[[2, 3, 4]], [[3, 5, 67]], [[3, 2, 2]]],
+        "variance, unbiased", covers: ["variance(axes:unbiased:keepsAxes:)"],
+        [[[2, 3, 4]], [[3, 5, 67]], [[3, 2, 2]]],
         precision: .reduction(100),
         reference: {
             $0[0].reduced([1]) { line in
@@ -55,8 +58,10 @@ let reductionCases: [OperationCase] = [
             }
         }, apply: { $0[0].variance(axes: [1], unbiased: true) }),
     OperationCase(
-        "maximum along an axis", covers: ["maximum(along:)"], [[[2, 3, 4]], [[1, 1, 1]], [[3, 5, 67]], [[0, 3, 2]], [[2, 3, 0]]],
-        large: [[30, 101, 31]], domain: .distinct, precision: .exact, reference: { $0[0].reduced([1]) { $0.max() ?? .nan } },
+        "maximum along an axis", covers: ["maximum(along:)"],
+        [[[2, 3, 4]], [[1, 1, 1]], [[3, 5, 67]], [[0, 3, 2]], [[2, 3, 0]]],
+        large: [[30, 101, 31]], domain: .distinct, precision: .exact,
+        reference: { $0[0].reduced([1]) { $0.max() ?? .nan } },
         apply: { $0[0].maximum(along: 1).values }),
     OperationCase(
         "argmax", covers: ["argmax(_:)"], [[[2, 3, 4]], [[1, 1, 1]], [[3, 5, 67]], [[0, 3, 2]], [[9]]],
@@ -67,7 +72,8 @@ let reductionCases: [OperationCase] = [
         "softmax", covers: ["softmax()"], shapes + [[[1]], [[300]]], large: [[220, 311]], precision: .reduction(300),
         reference: { $0[0].alongAxis(-1, softmax) }, apply: { $0[0].softmax() }),
     OperationCase(
-        "logSoftmax", covers: ["logSoftmax()"], shapes + [[[1]], [[300]]], large: [[220, 311]], precision: .reduction(300),
+        "logSoftmax", covers: ["logSoftmax()"], shapes + [[[1]], [[300]]], large: [[220, 311]],
+        precision: .reduction(300),
         reference: { $0[0].alongAxis(-1) { softmax($0).map { Foundation.log($0) } } }, apply: { $0[0].logSoftmax() }),
 ]
 
@@ -106,7 +112,8 @@ let indexingCases: [OperationCase] = [
             return concatenated([counts.unsqueezed(1), sums], axis: 1)
         }),
     OperationCase(
-        "nearestRows", covers: ["nearestRows(in:)"], [[[9, 3], [4, 3]], [[1, 1], [1, 1]], [[0, 2], [3, 2]], [[33, 67], [40, 67]]],
+        "nearestRows", covers: ["nearestRows(in:)"],
+        [[[9, 3], [4, 3]], [[1, 1], [1, 1]], [[0, 2], [3, 2]], [[33, 67], [40, 67]]],
         large: [[1100, 32], [70, 32]], precision: .exact, differentiable: false,
         reference: { x in
             NaiveArray([x[0].shape[0]]) { index in
@@ -128,7 +135,8 @@ let indexingCases: [OperationCase] = [
             return NaiveArray([x[0].shape[0]]) { -logs[$0[0], Int(targets[$0[0]])] }
         }, apply: { $0[0].crossEntropy(ids([$0[0].shape[0]], $0[0].shape[1])) }),
     OperationCase(
-        "crossEntropy, smoothed and ignored", covers: ["crossEntropy(_:ignored:smoothing:)"], [[[4, 5]], [[2, 1]], [[9, 67]]],
+        "crossEntropy, smoothed and ignored", covers: ["crossEntropy(_:ignored:smoothing:)"],
+        [[[4, 5]], [[2, 1]], [[9, 67]]],
         precision: .reduction(311),
         reference: { x in
             let (rows, classes) = (x[0].shape[0], x[0].shape[1])

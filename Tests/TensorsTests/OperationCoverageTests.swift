@@ -31,9 +31,10 @@ private let declarationsOutsideTheTable: [String: String] = [
 private func sources(_ target: String) throws -> [(name: String, text: String)] {
     let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent().appendingPathComponent("Sources/\(target)")
-    return try FileManager.default.contentsOfDirectory(atPath: folder.path).filter { $0.hasSuffix(".swift") }.sorted().map {
-        ($0, try String(contentsOf: folder.appendingPathComponent($0), encoding: .utf8))
-    }
+    return try FileManager.default.contentsOfDirectory(atPath: folder.path).filter { $0.hasSuffix(".swift") }.sorted()
+        .map {
+            ($0, try String(contentsOf: folder.appendingPathComponent($0), encoding: .utf8))
+        }
 }
 
 /// The public functions and operators that a source declares: functions as `name(label:_:)`, operators with types.
@@ -48,7 +49,11 @@ func publicFunctions(in text: String) -> [String] {
             if "([{<".contains(character) { depth += 1 }
             if ")]}>".contains(character) { depth -= 1 }
             if depth == 0 { break }
-            if character == "," && depth == 1 { parameters.append("") } else { parameters[parameters.count - 1].append(character) }
+            if character == "," && depth == 1 {
+                parameters.append("")
+            } else {
+                parameters[parameters.count - 1].append(character)
+            }
         }
         parameters = parameters.map { $0.trimmingCharacters(in: .whitespacesAndNewlines) }.filter { !$0.isEmpty }
         if name.first?.isLetter == true {
@@ -77,7 +82,9 @@ func publicFunctions(in text: String) -> [String] {
         }
         #expect(declared.count > 90, "the scan found only \(declared.count) declarations")
         for name in covered { #expect(declared.contains(name), "operationCases covers \(name), which is not declared") }
-        for name in declarationsOutsideTheTable.keys { #expect(declared.contains(name), "\(name) is listed but not declared") }
+        for name in declarationsOutsideTheTable.keys {
+            #expect(declared.contains(name), "\(name) is listed but not declared")
+        }
     }
 
     @Test("the scan reads declarations as they are written")
@@ -95,7 +102,8 @@ func publicFunctions(in text: String) -> [String] {
             """
         #expect(
             publicFunctions(in: text) == [
-                "exp()", "+(Tensor,Double)", "-(Tensor)", "<(Tensor,Tensor)", "<=(Tensor,Tensor)", "replace(axis:at:with:)",
+                "exp()", "+(Tensor,Double)", "-(Tensor)", "<(Tensor,Tensor)", "<=(Tensor,Tensor)",
+                "replace(axis:at:with:)",
                 "item(_:)",
             ])
     }

@@ -31,7 +31,10 @@ public func differenceInBits(_ found: Tensor, _ expected: Tensor) -> String? {
     if found.dtype != expected.dtype { return "\(found.dtype) instead of \(expected.dtype)" }
     if found.shape != expected.shape { return "shape \(found.shape) instead of \(expected.shape)" }
     let same = found.detached.withUnsafeBytes { a in
-        expected.detached.withUnsafeBytes { b in a.count == b.count && (a.isEmpty || memcmp(a.baseAddress!, b.baseAddress!, a.count) == 0) }
+        expected.detached.withUnsafeBytes { b in
+            guard let x = a.baseAddress, let y = b.baseAddress, a.count == b.count else { return a.count == b.count }
+            return memcmp(x, y, a.count) == 0
+        }
     }
     if same { return nil }
     for (index, (a, b)) in zip(doubles(found), doubles(expected)).enumerated() {

@@ -5,7 +5,12 @@ import Tensors
 /// The result is weighted by fixed random numbers, so that an element cannot hide behind another. At most `samples`
 /// elements of each input are moved, spread over it.
 ///
-/// - Parameter inputs: `float64` tensors away from the operation's kinks.
+/// - Parameters:
+///   - inputs: `float64` tensors away from the operation's kinks.
+///   - samples: how many elements of each input are moved at most.
+///   - step: how far each is moved, both ways.
+///   - tolerance: how far the two may differ.
+///   - operation: what is differentiated, in all its inputs.
 /// - Returns: what differs, as a sentence; `nil` when all agree.
 public func gradientDifference(
     of inputs: [Tensor], samples: Int = 24, step: Double = 1e-6, within tolerance: Tolerance = .gradient,
@@ -30,7 +35,8 @@ public func gradientDifference(
         if gradient.dtype != leaf.dtype { return "input \(number): gradient is \(gradient.dtype)" }
         let analytic = doubles(gradient)
         let values = doubles(leaf)
-        let places = values.count <= samples ? Array(values.indices) : (0..<samples).map { _ in generator.int(0..<values.count) }
+        let places =
+            values.count <= samples ? Array(values.indices) : (0..<samples).map { _ in generator.int(0..<values.count) }
         for place in places {
             func moved(_ by: Double) -> Double {
                 var changed = values

@@ -26,11 +26,15 @@ public struct Tolerance: Sendable, Equatable {
     }
     /// Sums, means, softmax, norms and losses over `count` elements of `Float32`: errors grow with the root of the count.
     public static func reduction(_ count: Int) -> Tolerance {
-        Tolerance(relative: 1e-6 * max(1, Double(count).squareRoot() / 32), absolute: 1e-6 * max(1, Double(count).squareRoot()))
+        Tolerance(
+            relative: 1e-6 * max(1, Double(count).squareRoot() / 32),
+            absolute: 1e-6 * max(1, Double(count).squareRoot()))
     }
-    /// Products, convolutions and attention over `count` terms of `Float32`.
+    /// Products, convolutions and attention over `count` terms of `Float32` whose magnitudes are about 1.
     public static func contraction(_ count: Int) -> Tolerance {
-        Tolerance(relative: 1.3e-6 * max(1, Double(count).squareRoot()), absolute: 1e-5)
+        Tolerance(
+            relative: 1.3e-6 * max(1, Double(count).squareRoot()),
+            absolute: max(1e-5, 4 * singleEpsilon * Double(count)))
     }
     /// A `Float64` result against a reference in another order of operations.
     public static let double = Tolerance(relative: 1e-11, absolute: 1e-11)

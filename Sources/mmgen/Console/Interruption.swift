@@ -10,6 +10,11 @@ enum Interruption {
     static func install() {
         // The flag must exist before a handler touches it.
         _ = flag
+        // A program that starts this one from a thread that blocks signals passes that on.
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        for number in [SIGINT, SIGTERM] { sigaddset(&signals, number) }
+        pthread_sigmask(SIG_UNBLOCK, &signals, nil)
         for number in [SIGINT, SIGTERM] {
             signal(number) { _ in
                 if Interruption.flag.isSet { _exit(130) }
