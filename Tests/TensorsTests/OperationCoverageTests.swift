@@ -111,5 +111,9 @@ func publicFunctions(in text: String) -> [String] {
     @Test("names of rows are unique, so that a failure names one")
     func namesAreUnique() {
         #expect(Set(operationCases.map(\.name)).count == operationCases.count)
+        let inputs = operationCases.reduce(0) { $0 + $1.shapes.count + ($1.large == nil ? 0 : 1) }
+        let differentiable = operationCases.filter(\.isDifferentiable)
+        let checks = differentiable.reduce(0) { $0 + $1.shapes.reduce(0) { $0 + $1.count } }
+        print("operations: \(operationCases.count) rows, \(inputs) inputs, \(checks) gradients against differences")
     }
 }
