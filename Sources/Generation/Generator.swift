@@ -47,7 +47,14 @@ public final class Generator {
 
     /// Generates every sample and hands each over as soon as its batch is drawn, prompt by prompt.
     ///
-    /// - Parameter body: takes a sample; what it throws ends the generation.
+    /// - Parameters:
+    ///   - prompts: what to generate from.
+    ///   - options: how to draw.
+    ///   - batch: the most samples that go through the network together.
+    ///   - cancellation: looked at before every step.
+    ///   - progress: called after every position.
+    ///   - body: takes a sample; what it throws ends the generation.
+    /// - Throws: as ``generate(_:options:batch:cancellation:progress:)``, and what `body` throws.
     public func generate(
         _ prompts: [GenerationPrompt], options: SamplingOptions, batch: Int = 16,
         cancellation: CancellationFlag = CancellationFlag(), progress: (GenerationProgress) -> Void = { _ in },
@@ -55,7 +62,7 @@ public final class Generator {
     ) throws {
         try options.validate(vocabulary: model.outputTokenCount)
         let guidance = Guidance(scale: Float(options.guidance))
-        try validate(prompts, batch: batch, isGuided: guidance.isActive)
+        try validate(prompts, samples: options.samples, batch: batch, isGuided: guidance.isActive)
         let rows = prompts.indices.flatMap { prompt in (0..<options.samples).map { Row(prompt: prompt, sample: $0) } }
         let clock = TokenClock()
         var prefix: PromptPrefix?
@@ -81,6 +88,9 @@ public final class Generator {
             first += chunk.count
         }
     }
+
+    /// The most samples of one run, over all prompts.
+    public static let mostRows = 10_000_000
 
     // MARK: - Parts
 
@@ -150,9 +160,15 @@ public final class Generator {
         }
     }
 
-    private func validate(_ prompts: [GenerationPrompt], batch: Int, isGuided: Bool) throws {
+    private func validate(_ prompts: [GenerationPrompt], samples: Int, batch: Int, isGuided: Bool) throws {
         guard batch >= 1 else {
             throw GenerationError(.invalidInput, "The batch must be at least 1 sample, but is \(batch).")
+        }
+        let (rows, overflow) = prompts.count.multipliedReportingOverflow(by: samples)
+        guard !overflow, rows <= Self.mostRows else {
+            throw GenerationError(
+                .invalidInput,
+                "\(prompts.count) prompts with \(samples) samples each are more than the \(Self.mostRows) of one run.")
         }
         func check(_ ids: [Int], below count: Int, atMost capacity: Int, _ what: String) throws {
             guard ids.count <= capacity else {

@@ -52,7 +52,8 @@ extension PretrainedModel {
         ]
         let directory = ModelDirectory(
             configuration: .init(model: name, arguments: arguments, extra: extra),
-            checkpoint: Checkpoint(tensors.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, metadata: ["format": "pt"]),
+            checkpoint: Checkpoint(
+                tensors.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, metadata: ["format": "pt"]),
             tokenizerFiles: tokenizerFiles,
             modelCard: modelCard ?? defaultCard(name: name, module: module, media: media, prompts: prompts))
         try directory.write(to: path, overwrite: overwrite)
@@ -95,7 +96,9 @@ extension PretrainedModel {
     }
 
     private static func defaultCard(name: String, module: Module, media: Media, prompts: Prompts) -> String {
-        var lines = ["# \(name)", "", "A model of \(module.parameterCount) parameters; `config.json` says how it is built."]
+        var lines = [
+            "# \(name)", "", "A model of \(module.parameterCount) parameters; `config.json` says how it is built.",
+        ]
         if !prompts.description.isEmpty { lines += ["", prompts.description] }
         if !prompts.examples.isEmpty { lines += ["", "Prompts:", ""] + prompts.examples.map { "- \($0)" } }
         return lines.joined(separator: "\n") + "\n"

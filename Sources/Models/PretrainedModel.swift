@@ -94,6 +94,7 @@ public struct PretrainedModel {
     ///   - weights: the state dict.
     ///   - file: where it comes from, for messages.
     ///   - matcher: renames and leniency.
+    /// - Returns: the module with its weights.
     /// - Throws: ``ModelError``, or ``CheckpointError`` with code `.stateDictMismatch`.
     public static func module(
         name: String, arguments: JSONObject, source: String, weights: [String: Tensor], file: String,
@@ -118,7 +119,8 @@ public struct PretrainedModel {
         }
         guard let range = try media.optionalDoubles("pixel_range") else { return Media(frameRate: frameRate) }
         guard range.count == 2, range.allSatisfy(\.isFinite), range[0] < range[1] else {
-            throw media.mismatch("pixel_range", mustBe: "two numbers, those for black and for white, such as [-0.5, 0.5]")
+            throw media.mismatch(
+                "pixel_range", mustBe: "two numbers, those for black and for white, such as [-0.5, 0.5]")
         }
         return Media(frameRate: frameRate, pixelRange: range[0]...range[1])
     }

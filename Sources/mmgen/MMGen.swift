@@ -39,7 +39,7 @@ struct MMGen: ParsableCommand {
 
     /// Whether an error is the argument parser's way to print help or to refuse usage.
     private static func isParsers(_ error: any Error) -> Bool {
-        error is CleanExit || error is ExitCode || error is ValidationError
+        error is CleanExit || error is ExitCode || error is ValidationError || exitCode(for: error) == .success
     }
 
     private static func exitForParser(_ error: any Error) -> Never {

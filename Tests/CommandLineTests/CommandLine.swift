@@ -24,7 +24,9 @@ enum CommandLineTool {
     }()
 
     /// Starts the program; its output goes to files in `folder`.
-    static func start(_ arguments: [String], in folder: String) throws -> (process: Process, finish: () throws -> Result) {
+    static func start(_ arguments: [String], in folder: String) throws -> (
+        process: Process, finish: () throws -> Result
+    ) {
         let process = Process()
         process.executableURL = executable
         process.arguments = arguments

@@ -24,7 +24,7 @@ import Testing
         #expect(result.output == "a.\(kind)  (4 frames of 16 x 16, 8 per second)\nseed 7\n")
         let clip = try Clip(contentsOf: URL(fileURLWithPath: folder.file("a.\(kind)")))
         #expect(clip.pixels.shape == [4, 16, 16, 3])
-        #expect(abs(clip.frameRate - 8) < 0.1)
+        #expect(abs(clip.frameRate - 8) < 0.2)  // GIF counts in hundredths of a second
         #expect(try folder.contents() == ["a.\(kind)"])
     }
 
@@ -35,8 +35,11 @@ import Testing
             ("c", "1", ["--threads", "5", "--batch", "3"]), ("d", "2", []),
         ] {
             let result = try CommandLineTool.run(
-                ["text-to-video", "go to the red ball", "--model", model, "--seed", seed, "--samples", "4", "-o", name,
-                 "--tokens-out", "\(name).safetensors"] + extra, in: folder.path)
+                [
+                    "text-to-video", "go to the red ball", "--model", model, "--seed", seed, "--samples", "4", "-o",
+                    name,
+                    "--tokens-out", "\(name).safetensors",
+                ] + extra, in: folder.path)
             #expect(result.code == 0, "\(result.errors)")
         }
         for file in try folder.contents("a") where file.hasSuffix(".mp4") {
@@ -61,7 +64,8 @@ import Testing
     @Test("several clips go into a folder with harmless names and a manifest")
     func manifest() throws {
         let result = try run(
-            "text-to-video", "go to the red ball", "../../etc/passwd", "go to THE red, ball!", "go\u{1}", "--samples", "2",
+            "text-to-video", "go to the red ball", "../../etc/passwd", "go to THE red, ball!", "go\u{1}", "--samples",
+            "2",
             "--model", model, "--seed", "5", "-o", "clips", "--format", "gif", "--quiet")
         #expect(result.code == 0, "\(result.errors)")
         #expect(result.errors == "")
@@ -80,7 +84,8 @@ import Testing
 
     @Test("--json prints one document and nothing else on standard output")
     func json() throws {
-        let result = try run("text-to-video", "go to the red ball", "--model", model, "--seed", "9", "-o", "a.mp4", "--json")
+        let result = try run(
+            "text-to-video", "go to the red ball", "--model", model, "--seed", "9", "-o", "a.mp4", "--json")
         let document = try JSONValue.parse(result.output)
         #expect(document["seed"] == 9)
         #expect(document["clips"]?.arrayValue?.count == 1)
@@ -108,7 +113,8 @@ import Testing
         #expect(ids.count == 8)
         try SafetensorsWriter.write(["prompt_ids": Tensor(ids, shape: [1, 8])], to: folder.file("ids.safetensors"))
         let text = try run("text-to-video", "go to the red ball", "--model", model, "--seed", "1", "-o", "a.gif")
-        let other = try run("text-to-video", "--prompt-ids", "ids.safetensors", "--model", model, "--seed", "1", "-o", "b.gif")
+        let other = try run(
+            "text-to-video", "--prompt-ids", "ids.safetensors", "--model", model, "--seed", "1", "-o", "b.gif")
         #expect(text.code == 0 && other.code == 0, "\(other.errors)")
         #expect(try folder.data("a.gif") == folder.data("b.gif"))
     }
@@ -140,9 +146,11 @@ import Testing
         let decoded = try run("decode", "a.safetensors", "--model", model, "-o", "back")
         #expect(decoded.code == 0, "\(decoded.errors)")
         #expect(try folder.contents("back") == ["a-0.mp4", "a-1.mp4", "manifest.jsonl"])
-        let compared = try run("reconstruct", "a.mp4", "--model", TinyModel.path("vqvae"), "--side-by-side", "-o", "r.png")
+        let compared = try run(
+            "reconstruct", "a.mp4", "--model", TinyModel.path("vqvae"), "--side-by-side", "-o", "r.png")
         #expect(compared.output.contains("PSNR "), "\(compared.errors)")
-        let continued = try run("continue", "a.mp4", "go", "--model", model, "--frames", "2", "--seed", "1", "-o", "c.mp4")
+        let continued = try run(
+            "continue", "a.mp4", "go", "--model", model, "--frames", "2", "--seed", "1", "-o", "c.mp4")
         #expect(continued.output.contains("4 frames"), "\(continued.errors)")
         let new = try run("continue", "a.mp4", "--model", model, "--frames", "2", "--only-new", "-o", "n.mp4")
         #expect(new.output.contains("2 frames"), "\(new.errors)")
@@ -153,7 +161,10 @@ import Testing
     @Test("an interrupt ends the program with 130, leaves whole files and a manifest that lists them")
     func interrupt() throws {
         let (process, finish) = try CommandLineTool.start(
-            ["text-to-video", "go", "--samples", "20000", "--batch", "1", "--model", model, "-o", "clips", "--format", "gif"],
+            [
+                "text-to-video", "go", "--samples", "20000", "--batch", "1", "--model", model, "-o", "clips",
+                "--format", "gif",
+            ],
             in: folder.path)
         let deadline = Date().addingTimeInterval(60)
         while (try? folder.contents("clips").filter { $0.hasPrefix("go-") }.count) ?? 0 < 3, Date() < deadline {

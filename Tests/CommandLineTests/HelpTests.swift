@@ -3,7 +3,8 @@ import Testing
 
 @Suite struct HelpTests {
     static let verbs = [
-        "text-to-video", "text-to-image", "continue", "encode", "decode", "reconstruct", "tokenize", "convert", "inspect",
+        "text-to-video", "text-to-image", "continue", "encode", "decode", "reconstruct", "tokenize", "convert",
+        "inspect",
         "models",
     ]
 

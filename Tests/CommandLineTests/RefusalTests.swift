@@ -35,7 +35,8 @@ struct Refusal: CustomTestStringConvertible, Sendable {
         Refusal(1, "vocabulary of 40 ids, but is 41", "text-to-video", "go", "--top-k", "41", "--model", "{model}"),
         Refusal(1, "The prompt is empty", "text-to-video", " \n ", "--model", "{model}"),
         Refusal(
-            1, "10001 characters; at most 10000", "text-to-video", String(repeating: "a", count: 10_001), "--model", "{model}"
+            1, "10001 characters; at most 10000", "text-to-video", String(repeating: "a", count: 10_001), "--model",
+            "{model}"
         ),
         Refusal(1, "There is no model directory at nowhere", "text-to-video", "go", "--model", "nowhere"),
         Refusal(1, "makes pictures; use 'mmgen text-to-image'", "text-to-video", "go", "--model", "{image}"),
@@ -46,15 +47,20 @@ struct Refusal: CustomTestStringConvertible, Sendable {
         Refusal(1, ".xyz", "text-to-video", "go", "--model", "{model}", "-o", "a.xyz"),
         Refusal(1, ".xyz", "text-to-video", "go", "--model", "{model}", "--format", "xyz", "-o", "clips"),
         Refusal(
-            1, "2 clips do not fit into the one file a.mp4", "text-to-video", "go", "to", "--model", "{model}", "-o", "a.mp4"),
-        Refusal(1, "existing.mp4 exists already; give --force", "text-to-video", "go", "--model", "{model}", "-o", "existing.mp4"),
+            1, "2 clips do not fit into the one file a.mp4", "text-to-video", "go", "to", "--model", "{model}", "-o",
+            "a.mp4"),
+        Refusal(
+            1, "existing.mp4 exists already; give --force", "text-to-video", "go", "--model", "{model}", "-o",
+            "existing.mp4"),
         Refusal(1, "pictures are written as", "text-to-image", "go", "--model", "{image}", "-o", "a.mp4"),
         Refusal(1, "missing.txt", "text-to-video", "--prompts", "missing.txt", "--model", "{model}"),
         Refusal(1, "empty.txt holds no prompt", "text-to-video", "--prompts", "empty.txt", "--model", "{model}"),
         Refusal(1, "existing.mp4", "text-to-video", "--prompt-ids", "existing.mp4", "--model", "{model}"),
         Refusal(1, "missing.mp4", "continue", "missing.mp4", "go", "--model", "{model}"),
         Refusal(1, "existing.mp4", "continue", "existing.mp4", "go", "--model", "{model}", "-o", "a.mp4"),
-        Refusal(1, "multiple of 2 below 4", "continue", "existing.mp4", "--frames", "3", "--model", "{model}", "-o", "a.mp4"),
+        Refusal(
+            1, "multiple of 2 below 4", "continue", "existing.mp4", "--frames", "3", "--model", "{model}", "-o", "a.mp4"
+        ),
         Refusal(1, "leave the prompt out", "continue", "existing.mp4", "go", "--model", "{next}", "-o", "a.mp4"),
         Refusal(1, "missing.mp4", "encode", "missing.mp4", "--model", "{model}", "-o", "a.safetensors"),
         Refusal(1, "existing.mp4", "decode", "existing.mp4", "--model", "{model}", "-o", "a.mp4"),

@@ -19,10 +19,11 @@ enum TinyModel {
     ]
     private static let decoder: JSONObject = ["d_model": 48, "n_head": 4, "num_decoder_layers": 2]
 
-    /// Where all of them are. Left to the system to clean up: other tests of the process may still read it.
+    /// Where all of them are, until the process ends.
     static let folder: Result<String, any Error> = Result {
         let path = NSTemporaryDirectory() + "mmgen-models-\(UUID().uuidString)"
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        atexit { if case .success(let path) = TinyModel.folder { try? FileManager.default.removeItem(atPath: path) } }
         let captions = ["go to the red ball", "pick up the blue key", "open the door"]
         let tokenizer = try BPETrainer(vocabularySize: 64).train(captions)
         try tokenizer.write(to: URL(fileURLWithPath: path + "/tokenizer"))
@@ -44,7 +45,8 @@ enum TinyModel {
         }
         try write(
             "video", "text_video_gpt",
-            text + decoder + ["video_seq_len": 4, "resolution": 16, "video_vqvae": .object(video + vqvae)], tokenizer: true)
+            text + decoder + ["video_seq_len": 4, "resolution": 16, "video_vqvae": .object(video + vqvae)],
+            tokenizer: true)
         try write(
             "image", "text_image_gpt", text + decoder + ["resolution": 16, "image_vqvae": .object(imageVQVAE)],
             tokenizer: true)

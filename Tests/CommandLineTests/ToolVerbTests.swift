@@ -49,7 +49,8 @@ import Testing
     @Test("weights that do not fit are refused with every key, and no directory is left")
     func mismatch() throws {
         let result = try run(
-            "convert", "--name", "video_vqvae", "--weights", TinyModel.path("video") + "/model.safetensors", "-o", "new")
+            "convert", "--name", "video_vqvae", "--weights", TinyModel.path("video") + "/model.safetensors", "-o", "new"
+        )
         #expect(result.code == 1)
         #expect(result.errors.contains("missing"))
         #expect(result.errors.contains("unexpected"))

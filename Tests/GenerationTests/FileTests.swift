@@ -64,7 +64,8 @@ import Testing
             let expected = try #require(model.stateDictionary[key])
             #expect(value.dtype == expected.dtype)
             guard expected.dtype == .float32 else { continue }
-            let rounded = model.buffers.contains { $0.key == key } ? expected : expected.cast(to: dtype).cast(to: .float32)
+            let rounded =
+                model.buffers.contains { $0.key == key } ? expected : expected.cast(to: dtype).cast(to: .float32)
             #expect(value.scalars(Float.self) == rounded.scalars(Float.self))
         }
         guard dtype == .float32 else { return }
@@ -83,7 +84,8 @@ import Testing
         weights["extra"] = Tensor.zeros([1])
         let found = message {
             _ = try PretrainedModel.module(
-                name: "text_video_gpt", arguments: TinyModels.textVideoArguments, source: "config.json", weights: weights,
+                name: "text_video_gpt", arguments: TinyModels.textVideoArguments, source: "config.json",
+                weights: weights,
                 file: "weights.pt")
         }
         for part in ["weights.pt", "norm.weight", "norm.bias", "[48]", "[3]", "extra"] { #expect(found.contains(part)) }

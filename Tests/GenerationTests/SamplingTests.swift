@@ -35,13 +35,16 @@ import Testing
         try SamplingOptions(temperature: 100, topK: 1, topP: 1e-9, minP: 1e-9).validate(vocabulary: 8)
     }
 
-    @Test("temperature 0 takes the best id, the lowest of equals, whatever the seed", arguments: [0, 1, 99] as [UInt64])
+    @Test(
+        "temperature 0 takes the best id, the lowest of equals, whatever the seed", arguments: [0, 1, 99] as [UInt64])
     func greedy(_ seed: UInt64) throws {
         let sampler = TokenSampler(SamplingOptions(seed: seed, temperature: 0, topP: 0.5))
         #expect(try sampler.draw(Self.scores, sample: 0, position: Int(seed)) == 1)
     }
 
-    @Test("top-k keeps the k best ids and those equal to the last of them", arguments: [(1, [1, 3]), (3, [1, 3, 5]), (8, Array(0..<8))])
+    @Test(
+        "top-k keeps the k best ids and those equal to the last of them",
+        arguments: [(1, [1, 3]), (3, [1, 3, 5]), (8, Array(0..<8))])
     func topK(_ k: Int, _ expected: [Int]) {
         #expect(TokenSampler(SamplingOptions(topK: k)).allowedIDs(Self.scores) == expected)
     }
@@ -106,7 +109,9 @@ import Testing
         }
     }
 
-    @Test("scores that are not numbers are an error", arguments: [[Float.nan, 1], [-.infinity, -.infinity], [.infinity, 0]])
+    @Test(
+        "scores that are not numbers are an error",
+        arguments: [[Float.nan, 1], [-.infinity, -.infinity], [.infinity, 0]])
     func brokenScores(_ scores: [Float]) {
         let found = message { _ = try TokenSampler(SamplingOptions()).draw(scores, sample: 0, position: 7) }
         #expect(found.contains("position 7"))

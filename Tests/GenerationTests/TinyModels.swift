@@ -9,7 +9,8 @@ import Testing
 /// Models of a few thousand parameters, with scores that depend on everything they read.
 enum TinyModels {
     static let videoVQVAE: JSONValue = [
-        "model": "video_vqvae", "conv_filter_sizes": [[4, 4, 4], [4, 4, 4]], "conv_filter_strides": [[2, 2, 2], [1, 2, 2]],
+        "model": "video_vqvae", "conv_filter_sizes": [[4, 4, 4], [4, 4, 4]],
+        "conv_filter_strides": [[2, 2, 2], [1, 2, 2]],
         "encoder_filter_size": [3, 3, 3], "encoder_filter_stride": [1, 1, 1], "encoder_hidden_dim": 8,
         "decoder_hidden_dim": 8, "n_res_layers": 1, "attn_hidden_dim": 8, "num_embeddings": 40, "embedding_dim": 8,
     ]

@@ -79,11 +79,13 @@ public struct TokenFile: Sendable {
         guard ids.rank == axes + 1 else {
             throw GenerationError(
                 .invalidTokenFile,
-                "\(source) has ids of shape \(ids.shape); this model's latent grid has \(axes) axes behind the samples.")
+                "\(source) has ids of shape \(ids.shape); this model's latent grid has \(axes) axes behind the samples."
+            )
         }
         if let wrong = ids.scalars(Int64.self).first(where: { !(0..<Int64(codes)).contains($0) }) {
             throw GenerationError(
-                .invalidTokenFile, "\(source) has the id \(wrong), which is outside the codebook's range 0..<\(codes).")
+                .invalidTokenFile,
+                "\(source) has the id \(wrong), which is outside the codebook's range 0..<\(codes).")
         }
     }
 }

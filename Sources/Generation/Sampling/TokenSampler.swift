@@ -30,12 +30,14 @@ public struct TokenSampler: Sendable {
     ///   - scores: one per id, `[vocabulary]`.
     ///   - sample: the sample's number within its prompt.
     ///   - position: the place in the output, from 0.
+    /// - Returns: an id in `0..<vocabulary`.
     /// - Throws: ``GenerationError`` with code `.brokenScores` when no score is a number.
     public func draw(_ scores: [Float], sample: Int, position: Int) throws -> Int {
         guard let best = Self.best(scores), scores[best] > -.infinity, scores[best] < .infinity else {
             throw GenerationError(
                 .brokenScores,
-                "The model's scores at position \(position) are not numbers; its weights are damaged or its training diverged.")
+                "The model's scores at position \(position) are not numbers; its weights are damaged, or its training "
+                    + "diverged.")
         }
         guard options.temperature > 0 else { return best }
         let scaled = scores.map { Float(Double($0) / options.temperature) }
@@ -52,11 +54,13 @@ public struct TokenSampler: Sendable {
     /// The ids that may be drawn, in ascending order.
     ///
     /// - Parameter scores: divided by the temperature.
+    /// - Returns: ids of the vocabulary, at least one.
     func allowedIDs(_ scores: [Float]) -> [Int] {
         guard !filters.isEmpty else { return Array(scores.indices) }
-        let ordered = scores.indices.sorted { a, b in
-            scores[a] != scores[b] ? scores[a] > scores[b] : a < b
-        }
+        // Score and id in one number each: best score first, lower id first, and a sort without calls.
+        var keys = scores.indices.map { UInt64(Self.descendingBits(scores[$0])) << 32 | UInt64($0) }
+        keys.sort()
+        let ordered = keys.map { Int($0 & 0xFFFF_FFFF) }
         return filters.reduce(ordered[...]) { $1.filter(scores, $0) }.sorted()
     }
 
@@ -68,6 +72,12 @@ public struct TokenSampler: Sendable {
             if scores[id] > scores[best] { best = id }
         }
         return best
+    }
+
+    /// Bits that are smaller the larger a number is, and the same for both zeros.
+    private static func descendingBits(_ score: Float) -> UInt32 {
+        let bits = (score == 0 ? 0 : score).bitPattern
+        return bits >> 31 == 1 ? bits : ~bits & 0x7FFF_FFFF
     }
 
     /// A Gumbel number from a uniform one in (0, 1).

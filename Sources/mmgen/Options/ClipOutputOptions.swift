@@ -12,7 +12,9 @@ struct ClipOutputOptions: ParsableArguments {
     @Option(name: .long, help: ArgumentHelp("Frames per second; the model's own if left out.", valueName: "rate"))
     var fps: Double?
 
-    @Option(name: .long, help: ArgumentHelp("The kind of files that go into a folder: mp4, gif, webm, png, ...", valueName: "kind"))
+    @Option(
+        name: .long,
+        help: ArgumentHelp("The kind of files that go into a folder: mp4, gif, webm, png, ...", valueName: "kind"))
     var format: String?
 
     @Flag(name: .long, help: "Replace files that are already there.")

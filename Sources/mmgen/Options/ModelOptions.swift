@@ -4,10 +4,14 @@ import Tensors
 
 /// Which model, and how much of the machine it may use.
 struct ModelOptions: ParsableArguments {
-    @Option(name: .long, help: ArgumentHelp("The model's folder; the one that comes with the program if left out.", valueName: "dir"))
+    @Option(
+        name: .long,
+        help: ArgumentHelp("The model's folder; the one that comes with the program if left out.", valueName: "dir"))
     var model: String?
 
-    @Option(name: .long, help: ArgumentHelp("Threads to compute on; every core if left out. Results are the same.", valueName: "n"))
+    @Option(
+        name: .long,
+        help: ArgumentHelp("Threads to compute on; every core if left out. Results are the same.", valueName: "n"))
     var threads: Int?
 
     func validate() throws {

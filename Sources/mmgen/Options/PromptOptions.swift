@@ -7,12 +7,14 @@ struct PromptOptions: ParsableArguments {
 
     @Option(
         name: .customLong("prompts"),
-        help: ArgumentHelp("A file with a prompt a line, or JSON lines with \"prompt\" or \"caption\".", valueName: "file"))
+        help: ArgumentHelp(
+            "A file with a prompt a line, or JSON lines with \"prompt\" or \"caption\".", valueName: "file"))
     var promptFile: String?
 
     @Option(
         name: .customLong("prompt-ids"),
-        help: ArgumentHelp("A safetensors file with prompt_ids, [prompts, length], instead of text.", valueName: "file"))
+        help: ArgumentHelp("A safetensors file with prompt_ids, [prompts, length], instead of text.", valueName: "file")
+    )
     var promptIDs: String?
 
     func validate() throws {

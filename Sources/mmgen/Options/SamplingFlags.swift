@@ -3,7 +3,9 @@ import Generation
 
 /// How codes are drawn.
 struct SamplingFlags: ParsableArguments {
-    @Option(name: .long, help: "Names the random numbers: the same seed gives the same clip. Chosen and printed if left out.")
+    @Option(
+        name: .long,
+        help: "Names the random numbers: the same seed gives the same clip. Chosen and printed if left out.")
     var seed: UInt64?
 
     @Option(name: .long, help: "Below 1 bolder, above 1 wilder, 0 always takes the likeliest code.")
@@ -12,10 +14,13 @@ struct SamplingFlags: ParsableArguments {
     @Option(name: .long, help: ArgumentHelp("Draw from the k likeliest codes only.", valueName: "k"))
     var topK: Int?
 
-    @Option(name: .long, help: ArgumentHelp("Draw from the likeliest codes that together have probability p.", valueName: "p"))
+    @Option(
+        name: .long,
+        help: ArgumentHelp("Draw from the likeliest codes that together have probability p.", valueName: "p"))
     var topP: Double?
 
-    @Option(name: .long, help: ArgumentHelp("Draw from codes at least p times as likely as the likeliest.", valueName: "p"))
+    @Option(
+        name: .long, help: ArgumentHelp("Draw from codes at least p times as likely as the likeliest.", valueName: "p"))
     var minP: Double?
 
     @Option(name: .long, help: "Above 1 follows the prompt more closely; 1 is off.")
@@ -24,7 +29,9 @@ struct SamplingFlags: ParsableArguments {
     @Option(name: .long, help: ArgumentHelp("Samples of each prompt.", valueName: "n"))
     var samples: Int = 1
 
-    @Option(name: .long, help: ArgumentHelp("Samples that are drawn together; changes memory and speed only.", valueName: "n"))
+    @Option(
+        name: .long,
+        help: ArgumentHelp("Samples that are drawn together; changes memory and speed only.", valueName: "n"))
     var batch: Int = 16
 
     func validate() throws {
@@ -46,6 +53,7 @@ struct SamplingFlags: ParsableArguments {
 
     private func options(seed: UInt64) -> SamplingOptions {
         SamplingOptions(
-            seed: seed, temperature: temperature, topK: topK, topP: topP, minP: minP, guidance: guidance, samples: samples)
+            seed: seed, temperature: temperature, topK: topK, topP: topP, minP: minP, guidance: guidance,
+            samples: samples)
     }
 }

@@ -30,6 +30,7 @@ struct ClipCoding {
     ///
     /// - Parameter ids: `[d1, ..., dn]`, `int64`, in the codebook's range.
     /// - Returns: `[frames, height, width, 3]`, `uint8`; one frame for an image.
+    /// - Throws: ``MediaError`` when the decoder's output is not all numbers.
     func frames(of ids: Tensor) throws -> Tensor {
         let values = withoutGradients { vqvae.decode(ids.unsqueezed(0)) }.squeezed(0)
         return try Media.pixels(from: scaled(isImage ? values.unsqueezed(1) : values, toFile: true), range: range)
@@ -39,6 +40,7 @@ struct ClipCoding {
     ///
     /// - Parameter frames: `[frames, height, width, 3]`, `uint8`.
     /// - Returns: `[d1, ..., dn]`, `int64`.
+    /// - Throws: ``MediaError`` for frames of another shape or type.
     func ids(of frames: Tensor) throws -> Tensor {
         let values = try scaled(floatVideo(from: frames, range: range), toFile: false)
         return vqvae.encode((isImage ? values.squeezed(1) : values).unsqueezed(0)).squeezed(0)

@@ -15,7 +15,10 @@ struct ClipReport {
     /// - Parameters:
     ///   - written: what the writer says.
     ///   - file: its name as the person gave it.
+    ///   - frames: how many it shows.
+    ///   - frameRate: frames per second.
     ///   - details: members for the manifest and the JSON, such as the prompt.
+    ///   - console: where the line goes.
     mutating func add(
         _ written: WrittenMedia, at file: URL, frames: Int, frameRate: Double, details: JSONObject, _ console: Console
     ) {

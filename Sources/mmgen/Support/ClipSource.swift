@@ -52,7 +52,8 @@ struct ClipSource {
     /// A file that is too short repeats its last frame.
     func frames(_ size: ClipSize, _ console: Console) throws -> Tensor {
         let reader = try VideoReader(URL(fileURLWithPath: path))
-        let clip = try reader.read(startSeconds: start, frameRate: reader.info.isStill ? nil : frameRate, frameCount: size.frames)
+        let clip = try reader.read(
+            startSeconds: start, frameRate: reader.info.isStill ? nil : frameRate, frameCount: size.frames)
         note(clip.report, console)
         if let count = reader.info.frameCount, count < size.frames, frameRate == nil {
             console.note("\(path) has \(count) frames; its last one is repeated to make \(size.frames).")
@@ -64,7 +65,8 @@ struct ClipSource {
     func allFrames(limit: Int, _ console: Console) throws -> (frames: Tensor, frameRate: Double) {
         let reader = try VideoReader(URL(fileURLWithPath: path))
         let clip = try reader.read(
-            startSeconds: start, frameRate: reader.info.isStill ? nil : frameRate, frameCount: limit, shortClip: .shorten)
+            startSeconds: start, frameRate: reader.info.isStill ? nil : frameRate, frameCount: limit,
+            shortClip: .shorten)
         note(clip.report, console)
         return (clip.pixels, frameRate ?? clip.frameRate)
     }

@@ -8,6 +8,8 @@ import Tensors
 ///   - frames: `[frames, height, width, 3]`, `uint8`.
 ///   - file: the destination, which appears whole or not at all.
 ///   - frameRate: frames per second.
+/// - Returns: what was written.
+/// - Throws: ``MediaError`` for an extension that is no format, or a file that cannot be written.
 func writeClip(_ frames: Tensor, to file: URL, frameRate: Double) throws -> WrittenMedia {
     let format = try MediaFormat(destination: file)
     let isSheet = format.isStill && frames.shape[0] > 1 && !file.lastPathComponent.contains("%")

@@ -32,6 +32,11 @@ struct GenerationJob {
     /// - Throws: ``PartlyDone`` when some prompts were refused, `CancellationError` after an interrupt.
     func run() throws {
         let frameRate = output.fps ?? model.media.frameRate
+        guard prompts.count <= Generator.mostRows / sampling.samples else {
+            throw VerbError(
+                "\(prompts.count) prompts with \(sampling.samples) samples each are more than the \(Generator.mostRows) "
+                    + "of one run.")
+        }
         let slugs = FileNames.slugs(prompts.map(\.text), fallback: coding.isImage ? "picture" : "clip")
         let names = slugs.flatMap { slug in
             sampling.samples == 1 ? [slug] : (0..<sampling.samples).map { "\(slug)-\($0)" }
@@ -59,13 +64,14 @@ struct GenerationJob {
                 each: { sample in
                     try Interruption.flag.check()
                     progress.update("decoding clip \(report.count + 1) of \(names.count)")
-                    sequences.append(sample.ids)
+                    if tokensOut != nil { sequences.append(sample.ids) }
                     let frames = try frames(of: sample.ids)
                     let file = plan.files[sample.prompt * sampling.samples + sample.sample]
                     let written = try writeClip(frames, to: file, frameRate: frameRate)
                     progress.clear()
                     report.add(
-                        written, at: file, frames: frames.shape[0], frameRate: frameRate, details: details(sample), console)
+                        written, at: file, frames: frames.shape[0], frameRate: frameRate, details: details(sample),
+                        console)
                 })
         } catch {
             progress.clear()
@@ -90,7 +96,7 @@ struct GenerationJob {
 
     private func details(_ sample: GeneratedSample) -> JSONObject {
         [
-            "prompt": .string(prompts[sample.prompt].text), "seed": .integer(Int(clamping: sampling.seed)),
+            "prompt": .string(prompts[sample.prompt].text), "seed": seedValue(sampling.seed),
             "sample": .integer(sample.sample),
         ]
     }
@@ -113,7 +119,7 @@ struct GenerationJob {
             return
         }
         var result: JSONObject = [
-            "model": .string(model.path), "seed": .integer(Int(clamping: sampling.seed)), "clips": report.json,
+            "model": .string(model.path), "seed": seedValue(sampling.seed), "clips": report.json,
             "refused": .integer(refused), "seconds": .number(rounded(seconds)),
             "tokens_per_second": .number(rounded(speed)),
         ]
@@ -123,10 +129,16 @@ struct GenerationJob {
 
     private static func text(_ state: GenerationProgress) -> String {
         let last = state.firstRow + state.batch
-        let which = state.rows == 1 ? "" : "clip \(state.firstRow + 1)\(state.batch > 1 ? "-\(last)" : "") of \(state.rows), "
+        let which =
+            state.rows == 1 ? "" : "clip \(state.firstRow + 1)\(state.batch > 1 ? "-\(last)" : "") of \(state.rows), "
         return "\(which)code \(state.position) of \(state.length), \(Int(state.tokensPerSecond)) per second, "
             + "\(Int(100 * state.fraction)) %"
     }
+}
+
+/// A seed as JSON: a number where readers keep it exact, else text.
+func seedValue(_ seed: UInt64) -> JSONValue {
+    seed < 1 << 53 ? .integer(Int(seed)) : .string(String(seed))
 }
 
 /// Three decimals are enough for a measured time.

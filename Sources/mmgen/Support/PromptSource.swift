@@ -65,7 +65,8 @@ extension PromptOptions {
         }
         let text = withExtendedLifetime(file) { String(validating: file.bytes, as: UTF8.self) }
         guard let text else { throw VerbError("\(path) is not UTF-8 text.") }
-        let lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated().filter { line in
+        let lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated().filter {
+            line in
             line.element.contains { !$0.isWhitespace }
         }
         guard lines.count <= mostPrompts else {

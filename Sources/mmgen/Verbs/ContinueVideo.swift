@@ -26,7 +26,9 @@ struct ContinueVideo: ParsableCommand {
     @Argument(help: "What is to happen, in quotes.")
     var prompt: String?
 
-    @Option(name: .long, help: ArgumentHelp("How many frames are given; half of the model's clip if left out.", valueName: "n"))
+    @Option(
+        name: .long,
+        help: ArgumentHelp("How many frames are given; half of the model's clip if left out.", valueName: "n"))
     var frames: Int?
 
     @Option(name: .long, help: ArgumentHelp("Where in the video to start, in seconds.", valueName: "seconds"))
@@ -55,7 +57,8 @@ struct ContinueVideo: ParsableCommand {
         let console = printing.console
         let model = try model.load()
         guard let gpt = model.gpt else {
-            throw VerbError("The model \(model.path) (\(model.name)) generates nothing; a GPT such as text_video_gpt does.")
+            throw VerbError(
+                "The model \(model.path) (\(model.name)) generates nothing; a GPT such as text_video_gpt does.")
         }
         let coding = try ClipCoding(model)
         guard !coding.isImage else { throw VerbError("The model \(model.path) makes pictures, which do not go on.") }
@@ -76,11 +79,14 @@ struct ContinueVideo: ParsableCommand {
     /// A video model: the given clip is its whole input.
     private func continuing(_ source: ClipSource, _ job: GenerationJob, with vqvae: VQVAE) throws -> GenerationJob {
         guard prompt == nil else {
-            throw VerbError("The model \(job.model.path) (\(job.model.name)) continues video without words; leave the prompt out.")
+            throw VerbError(
+                "The model \(job.model.path) (\(job.model.name)) continues video without words; leave the prompt out.")
         }
         let size = job.coding.size(of: job.gpt)
         if let frames, frames != size.frames {
-            throw VerbError("The model \(job.model.path) continues clips of \(size.frames) frames; --frames \(frames) is not possible.")
+            throw VerbError(
+                "The model \(job.model.path) continues clips of \(size.frames) frames; --frames \(frames) is not possible."
+            )
         }
         let given = try source.frames(size, job.console)
         let ids = try ClipCoding(job.model, vqvae).ids(of: given)
@@ -104,7 +110,9 @@ struct ContinueVideo: ParsableCommand {
         }
         size.frames = given
         let ids = try job.coding.ids(of: source.frames(size, job.console))
-        guard let prompt else { return try joined(job, [ReadyPrompt(text: name, ids: job.model.encodeEmptyPrompt())], ids, given) }
+        guard let prompt else {
+            return try joined(job, [ReadyPrompt(text: name, ids: job.model.encodeEmptyPrompt())], ids, given)
+        }
         let (ready, _) = try PromptOptions.parse([prompt]).ready(for: job.model, job.console)
         return joined(job, ready, ids, given)
     }

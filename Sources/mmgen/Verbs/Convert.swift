@@ -16,7 +16,8 @@ struct Convert: ParsableCommand {
               mmgen convert --name text_video_gpt --config gpt.json --weights gpt.pt --tokenizer tokenizer/ -o my-model
             """)
 
-    @Option(name: .long, help: "The model's name, one of those that 'mmgen models' lists; a model directory knows its own.")
+    @Option(
+        name: .long, help: "The model's name, one of those that 'mmgen models' lists; a model directory knows its own.")
     var name: String?
 
     @Option(name: .long, help: ArgumentHelp("Its arguments: a JSON file, or JSON text.", valueName: "json"))
@@ -39,10 +40,14 @@ struct Convert: ParsableCommand {
     @Option(name: .long, help: ArgumentHelp("Frames per second of its clips (8).", valueName: "rate"))
     var frameRate: Double?
 
-    @Option(name: .long, parsing: .upToNextOption, help: ArgumentHelp("What black and white are to it (-0.5 0.5).", valueName: "number"))
+    @Option(
+        name: .long, parsing: .upToNextOption,
+        help: ArgumentHelp("What black and white are to it (-0.5 0.5).", valueName: "number"))
     var pixelRange: [Double] = []
 
-    @Option(name: .long, help: ArgumentHelp("A JSON file with description, words and examples of its prompts.", valueName: "file"))
+    @Option(
+        name: .long,
+        help: ArgumentHelp("A JSON file with description, words and examples of its prompts.", valueName: "file"))
     var prompts: String?
 
     @Option(name: .long, help: "What weights are stored as: float32, bfloat16 or float16.")
@@ -51,7 +56,9 @@ struct Convert: ParsableCommand {
     @Option(name: .long, help: ArgumentHelp("The member of the checkpoint that holds the weights.", valueName: "key"))
     var stateDictKey: String?
 
-    @Option(name: .long, help: ArgumentHelp("A beginning to remove from every key, such as 'module.'.", valueName: "prefix"))
+    @Option(
+        name: .long, help: ArgumentHelp("A beginning to remove from every key, such as 'module.'.", valueName: "prefix")
+    )
     var stripPrefix: String?
 
     @Option(name: .long, help: ArgumentHelp("Allow keys with this beginning to be missing.", valueName: "prefix"))
@@ -60,7 +67,8 @@ struct Convert: ParsableCommand {
     @Option(name: .long, help: ArgumentHelp("Leave out keys with this beginning.", valueName: "prefix"))
     var allowUnexpected: [String] = []
 
-    @Option(name: [.short, .customLong("output")], help: ArgumentHelp("The model directory to write.", valueName: "dir"))
+    @Option(
+        name: [.short, .customLong("output")], help: ArgumentHelp("The model directory to write.", valueName: "dir"))
     var output: String
 
     @Flag(name: .long, help: "Replace a model directory that is already there.")
@@ -73,7 +81,8 @@ struct Convert: ParsableCommand {
             throw ValidationError("Give --weights FILE, or --untrained for a model of first values.")
         }
         guard pixelRange.isEmpty || (pixelRange.count == 2 && pixelRange[0] < pixelRange[1]) else {
-            throw ValidationError("--pixel-range needs two numbers, that for black and that for white, such as -0.5 0.5.")
+            throw ValidationError(
+                "--pixel-range needs two numbers, that for black and that for white, such as -0.5 0.5.")
         }
         guard Self.types[dtype] != nil else {
             throw ValidationError("--dtype must be float32, bfloat16 or float16, but is '\(dtype)'.")
@@ -90,8 +99,12 @@ struct Convert: ParsableCommand {
 
     func run() throws {
         let console = printing.console
-        let source = try weights.flatMap { ModelDirectory.isModelDirectory($0) ? try PretrainedModel(contentsOf: $0) : nil }
-        guard let name = name ?? source?.name else { throw VerbError("Give the model's --name; 'mmgen models' lists them.") }
+        let source = try weights.flatMap {
+            ModelDirectory.isModelDirectory($0) ? try PretrainedModel(contentsOf: $0) : nil
+        }
+        guard let name = name ?? source?.name else {
+            throw VerbError("Give the model's --name; 'mmgen models' lists them.")
+        }
         let arguments = try config.map(Self.arguments) ?? source?.arguments ?? JSONObject()
         let module = try module(name: name, arguments: arguments, console)
         var media = source?.media ?? PretrainedModel.Media()
@@ -100,7 +113,8 @@ struct Convert: ParsableCommand {
         try PretrainedModel.write(
             module: module, name: name, arguments: arguments, media: media,
             prompts: try promptDescription() ?? source?.prompts ?? PretrainedModel.Prompts(),
-            tokenizerFiles: try tokenizerFiles(source), to: output, dtype: Self.types[dtype] ?? .float32, overwrite: force)
+            tokenizerFiles: try tokenizerFiles(source), to: output, dtype: Self.types[dtype] ?? .float32,
+            overwrite: force)
         console.result("\(output)  (\(name), \(module.parameterCount) parameters)")
         guard console.isJSON else { return }
         let result: JSONValue = [

@@ -31,7 +31,8 @@ struct Decode: ParsableCommand {
         let base = FileNames.slug(URL(fileURLWithPath: codes).deletingPathExtension().lastPathComponent)
         let names = (0..<file.sampleCount).map { index in
             guard file.sampleCount > 1 else { return base }
-            return file.prompts.indices.contains(index) ? "\(index)-\(FileNames.slug(file.prompts[index]))" : "\(base)-\(index)"
+            return file.prompts.indices.contains(index)
+                ? "\(index)-\(FileNames.slug(file.prompts[index]))" : "\(base)-\(index)"
         }
         let plan = try OutputPlan(output, names: names, single: base, isImage: coding.isImage)
         try plan.prepare()
@@ -46,7 +47,9 @@ struct Decode: ParsableCommand {
             progress.clear()
             var details: JSONObject = ["sample": .integer(index)]
             if file.prompts.indices.contains(index) { details["prompt"] = .string(file.prompts[index]) }
-            report.add(written, at: plan.files[index], frames: frames.shape[0], frameRate: frameRate, details: details, console)
+            report.add(
+                written, at: plan.files[index], frames: frames.shape[0], frameRate: frameRate, details: details, console
+            )
         }
         if let manifest = plan.manifest { try report.writeManifest(to: manifest) }
         if console.isJSON {

@@ -7,7 +7,9 @@ import Tensors
 
 /// How clips are read for a VQVAE.
 struct ClipInputOptions: ParsableArguments {
-    @Option(name: .long, help: ArgumentHelp("Frames to take of each clip; the model's or the file's own if left out.", valueName: "n"))
+    @Option(
+        name: .long,
+        help: ArgumentHelp("Frames to take of each clip; the model's or the file's own if left out.", valueName: "n"))
     var frames: Int?
 
     @Option(name: .long, help: ArgumentHelp("Width and height to work on, such as 64x64.", valueName: "WxH"))
@@ -110,7 +112,8 @@ struct Encode: ParsableCommand {
         progress.clear()
         guard let first = clips.first else { throw VerbError("None of the \(media.count) files could be encoded.") }
         try TokenFile(ids: stacked(clips.map(\.ids)), model: model.name).write(to: output, overwrite: force)
-        console.result("\(output)  (\(clips.count) x \(first.ids.shape.map { "\($0)" }.joined(separator: " x ")) codes)")
+        console.result(
+            "\(output)  (\(clips.count) x \(first.ids.shape.map { "\($0)" }.joined(separator: " x ")) codes)")
         if console.isJSON {
             let result: JSONValue = [
                 "file": .string(output), "media": .array(clips.map { .string($0.path) }),

@@ -41,7 +41,8 @@ struct Inspect: ParsableCommand {
             print(padded(name, width + 2) + padded(dtype, 10) + shape)
         }
         let bytes = checkpoint.tensors.values.reduce(0) { $0 + $1.count * $1.dtype.byteCount }
-        print("\(rows.count) tensors, \(checkpoint.elementCount) numbers, \(bytes) bytes, \(checkpoint.format.rawValue)")
+        print(
+            "\(rows.count) tensors, \(checkpoint.elementCount) numbers, \(bytes) bytes, \(checkpoint.format.rawValue)")
         for part in checkpoint.skipped.prefix(20) { console.note("not a tensor: \(part)") }
     }
 

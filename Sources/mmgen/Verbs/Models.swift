@@ -15,7 +15,9 @@ struct Models: ParsableCommand {
         let rows = ModelRegistry.names.map { ($0, Self.descriptions[$0] ?? "") }
         let width = rows.map(\.0.count).max() ?? 0
         for (name, description) in rows {
-            console.result(description.isEmpty ? name : name.padding(toLength: width + 2, withPad: " ", startingAt: 0) + description)
+            console.result(
+                description.isEmpty
+                    ? name : name.padding(toLength: width + 2, withPad: " ", startingAt: 0) + description)
         }
         guard console.isJSON else { return }
         let list = rows.map { JSONValue.object(["name": .string($0.0), "description": .string($0.1)]) }

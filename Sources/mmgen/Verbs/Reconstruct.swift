@@ -31,7 +31,8 @@ struct Reconstruct: ParsableCommand {
         let console = printing.console
         let model = try model.load()
         let coding = try ClipCoding(model)
-        let name = FileNames.slug(URL(fileURLWithPath: media).deletingPathExtension().lastPathComponent) + "-reconstructed"
+        let name =
+            FileNames.slug(URL(fileURLWithPath: media).deletingPathExtension().lastPathComponent) + "-reconstructed"
         let plan = try OutputPlan(output, names: [name], single: name, isImage: coding.isImage)
         let (frames, frameRate) = try input.read(media, model, coding, console)
         let ids = try coding.ids(of: frames)

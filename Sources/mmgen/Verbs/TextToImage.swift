@@ -11,7 +11,7 @@ struct TextToImage: ParsableCommand {
               mmgen text-to-image "a red ball" --model my-model --samples 9 -o balls/
             """)
 
-    @OptionGroup var prompts: PromptOptions
+    @OptionGroup(title: "Prompts") var prompts: PromptOptions
     @OptionGroup(title: "Model") var model: ModelOptions
     @OptionGroup(title: "Sampling") var sampling: SamplingFlags
     @OptionGroup(title: "Output") var output: ClipOutputOptions
@@ -23,7 +23,8 @@ struct TextToImage: ParsableCommand {
 
     func run() throws {
         try generateFromText(
-            model: model, prompts: prompts, sampling: sampling, output: output, tokensOut: tokensOut, printing: printing,
+            model: model, prompts: prompts, sampling: sampling, output: output, tokensOut: tokensOut,
+            printing: printing,
             isImage: true)
     }
 }

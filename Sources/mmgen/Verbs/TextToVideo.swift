@@ -16,7 +16,7 @@ struct TextToVideo: ParsableCommand {
               mmgen text-to-video --prompts prompts.txt --samples 4 --seed 7 -o clips/
             """)
 
-    @OptionGroup var prompts: PromptOptions
+    @OptionGroup(title: "Prompts") var prompts: PromptOptions
     @OptionGroup(title: "Model") var model: ModelOptions
     @OptionGroup(title: "Sampling") var sampling: SamplingFlags
     @OptionGroup(title: "Output") var output: ClipOutputOptions
@@ -28,7 +28,8 @@ struct TextToVideo: ParsableCommand {
 
     func run() throws {
         try generateFromText(
-            model: model, prompts: prompts, sampling: sampling, output: output, tokensOut: tokensOut, printing: printing,
+            model: model, prompts: prompts, sampling: sampling, output: output, tokensOut: tokensOut,
+            printing: printing,
             isImage: false)
     }
 }

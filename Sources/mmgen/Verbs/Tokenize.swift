@@ -18,7 +18,9 @@ struct Tokenize: ParsableCommand {
     @Argument(help: "Texts, each in quotes.")
     var text: [String] = []
 
-    @Option(name: .long, help: ArgumentHelp("The model's folder; the one that comes with the program if left out.", valueName: "dir"))
+    @Option(
+        name: .long,
+        help: ArgumentHelp("The model's folder; the one that comes with the program if left out.", valueName: "dir"))
     var model: String?
 
     @Option(name: .long, help: ArgumentHelp("A folder with tokenizer files instead of a model.", valueName: "dir"))
@@ -26,13 +28,17 @@ struct Tokenize: ParsableCommand {
 
     @Option(
         name: .long,
-        help: ArgumentHelp("Learn from a file with a caption a line, or JSON lines with \"prompt\" or \"caption\".", valueName: "file"))
+        help: ArgumentHelp(
+            "Learn from a file with a caption a line, or JSON lines with \"prompt\" or \"caption\".", valueName: "file")
+    )
     var train: String?
 
     @Option(name: .long, help: ArgumentHelp("The most entries that a learned vocabulary gets.", valueName: "n"))
     var vocabulary: Int = 1024
 
-    @Option(name: [.short, .customLong("output")], help: ArgumentHelp("The folder for a learned tokenizer.", valueName: "dir"))
+    @Option(
+        name: [.short, .customLong("output")],
+        help: ArgumentHelp("The folder for a learned tokenizer.", valueName: "dir"))
     var output: String?
 
     @Flag(name: .long, help: "Replace a tokenizer that is already there.")
@@ -47,7 +53,9 @@ struct Tokenize: ParsableCommand {
             }
         } else {
             guard !text.isEmpty else { throw ValidationError("Give at least one text in quotes, or --train FILE.") }
-            guard model == nil || tokenizer == nil else { throw ValidationError("Give --model or --tokenizer, not both.") }
+            guard model == nil || tokenizer == nil else {
+                throw ValidationError("Give --model or --tokenizer, not both.")
+            }
             guard output == nil else { throw ValidationError("-o is for --train.") }
         }
     }
