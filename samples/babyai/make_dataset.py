@@ -57,7 +57,8 @@ class OneRoom(RoomGridLevel):
 
 def render_cell(thing, direction=None):
     """One cell as `[TILE, TILE, 3]` u8: drawn at eight times the size and averaged, so that small shapes stay distinct."""
-    return Grid.render_tile(thing, agent_dir=direction, highlight=False, tile_size=TILE, subdivs=8)
+    cell = Grid.render_tile(thing, agent_dir=direction, highlight=False, tile_size=TILE, subdivs=8)
+    return cell.astype(np.uint8)
 
 
 def render(env):

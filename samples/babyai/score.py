@@ -36,7 +36,7 @@ from missions import COLORS, GRID, KINDS, TILE
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SIDE = GRID * TILE
-CLEAR_DISTANCE = 0.1  # root mean square over a cell, pixels in 0...1; the two most similar pictures are 0.087 apart
+CLEAR_DISTANCE = 0.07  # root mean square over a cell, pixels in 0...1; the most similar pictures are that far apart
 AHEAD = {"right": (1, 0), "down": (0, 1), "left": (-1, 0), "up": (0, -1)}
 DIRECTIONS = tuple(AHEAD)
 COLUMNS = ("agent", "walls", "start", "moves", "objects", "mission", "clear")
@@ -91,19 +91,35 @@ def read_clip(path):
 
 
 class Reader:
-    """Names the cells of frames."""
+    """Names the cells of frames.
+
+    Ordinary videos keep colour at half the resolution. Cells and pictures are therefore compared as full-resolution
+    brightness and colour averaged over 2x2 pixels, which such a video leaves nearly as they were.
+    """
 
     def __init__(self, path=os.path.join(HERE, "tiles.npz")):
         stored = np.load(path, allow_pickle=False)
         self.names = [str(name) for name in stored["names"]]
-        self.pictures = stored["pixels"].reshape(len(self.names), -1).astype(np.float32) / 255
+        self.pictures = self.features(stored["pixels"].astype(np.float32) / 255)
+
+    @staticmethod
+    def features(cells):
+        """Cells `[count, TILE, TILE, 3]` as rows whose squared distance is three times the mean over the pixels."""
+        brightness = cells @ np.array([0.299, 0.587, 0.114], np.float32)
+        colour = cells - brightness[..., None]
+        half = TILE // 2
+        colour = colour.reshape(-1, half, 2, half, 2, 3).mean((2, 4))
+        # Brightness counts once per channel, an averaged colour once per pixel it stands for.
+        parts = [brightness.reshape(len(cells), -1) * 3**0.5, colour.reshape(len(cells), -1) * 2]
+        return np.concatenate(parts, 1) / TILE
 
     def read(self, frames):
         """Names `[time][y][x]`, and each cell's distance from its picture `[time, GRID, GRID]`."""
-        cells = frames.reshape(len(frames), GRID, TILE, GRID, TILE, 3).transpose(0, 1, 3, 2, 4, 5).reshape(-1, TILE * TILE * 3)
+        cells = frames.reshape(len(frames), GRID, TILE, GRID, TILE, 3).transpose(0, 1, 3, 2, 4, 5)
+        cells = self.features(cells.reshape(-1, TILE, TILE, 3))
         squares = (cells**2).sum(1)[:, None] - 2 * cells @ self.pictures.T + (self.pictures**2).sum(1)
         nearest = squares.argmin(1)
-        distance = np.sqrt(np.maximum(squares.min(1), 0) / cells.shape[1])
+        distance = np.sqrt(np.maximum(squares.min(1), 0) / 3)
         shape = (len(frames), GRID, GRID)
         return np.array(self.names, dtype=object)[nearest].reshape(shape), distance.reshape(shape)
 
@@ -164,7 +180,7 @@ def judge(names, distance, mission):
         if verb == "go to":
             reached = present[-1] and len(agents[-1]) == 1 and faces(agents[-1][0], cell)
         elif not present[-1]:
-            first = present.index(False)
+            first = present.index(False)  # at least 1, as the object is there in frame 0
             around = agents[first - 1] + agents[first]
             gone_for_good = all(cell not in frame for frame in things[first:])
             reached = gone_for_good and len(around) == 2 and all(faces(agent, cell) for agent in around)
