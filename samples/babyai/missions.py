@@ -5,12 +5,13 @@ KINDS = ("ball", "box", "key")
 VERBS = ("go to", "pick up")
 
 # Combinations kept out of training altogether. Every verb, colour and kind in them is still seen in other company, so a
-# model that gets these right has put the words together itself.
+# model that gets these right has put the words together itself. All are "go to": how an object looks while it vanishes
+# is a picture of its own, which a model that never saw it picked up cannot know.
 HELD_OUT = (
     ("go to", "yellow", "key"),
     ("go to", "red", "box"),
-    ("pick up", "purple", "ball"),
-    ("pick up", "green", "key"),
+    ("go to", "purple", "ball"),
+    ("go to", "green", "key"),
 )
 
 GRID = 8  # cells along each side of the room, walls included
