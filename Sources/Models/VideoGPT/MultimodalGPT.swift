@@ -125,10 +125,12 @@ public final class MultimodalGPT: Module {
     ///   - decoder: positions and layers.
     ///   - inputProjection: from the vectors of the first modality to the width, if they differ.
     ///   - outputProjection: likewise of the second.
+    ///   - projectionDeviation: the spread of the projections' first values; `nil` leaves PyTorch's default.
     ///   - random: where the first values come from.
     public init(
         width: Int, latentShape: [Int], inputTokens: any TokenTable, outputTokens: VQVAE,
-        decoder: MultimodalTransformerDecoder, inputProjection: Linear?, outputProjection: Linear?, random: RandomKey
+        decoder: MultimodalTransformerDecoder, inputProjection: Linear?, outputProjection: Linear?,
+        projectionDeviation: Double? = 0.02, random: RandomKey
     ) {
         inTokenizer = inputTokens
         outTokenizer = outputTokens
@@ -142,9 +144,9 @@ public final class MultimodalGPT: Module {
         // Every id is equally likely at first.
         toLogit.weight = Tensor.zeros(toLogit.weight.shape)
         for (name, projection) in [("in", inputProjection), ("out", outputProjection)] {
-            guard let projection else { continue }
+            guard let projection, let projectionDeviation else { continue }
             projection.weight = Initialization.normal(
-                projection.weight.shape, deviation: 0.02, key: random.derived("\(name)_projection"))
+                projection.weight.shape, deviation: projectionDeviation, key: random.derived("\(name)_projection"))
         }
         // The tokenizer is finished before the GPT starts to learn.
         outTokenizer.setTrainable(false)

@@ -39,17 +39,20 @@ public enum VideoGPT {
                 BroadcastedPositionEmbedding(shape: latent, width: decoder.width, random: random.derived("in_pos")),
                 latent, decoder, random),
             inputProjection: projection(inputVQVAE, "in"), outputProjection: projection(outputVQVAE, "out"),
-            random: random.derived("gpt"))
+            projectionDeviation: try projectionDeviation(fields, 0.02), random: random.derived("gpt"))
     }
 
     /// MUGEN's `text_video_gpt`: video after text.
     ///
     /// Beside the peer's arguments, `video_vqvae` gives the tokenizer's (its `model` names another builder than
-    /// `video_vqvae_mugen`) and `text_vocab_size` the size of the text vocabulary (1024).
+    /// `video_vqvae_mugen`), `text_vocab_size` the size of the text vocabulary (1024), and `position_init_deviation` and
+    /// `projection_init_deviation` the spread of the first values of video positions (0.01) and of the projection of
+    /// codes (0.02).
     public static func textVideoGPT(_ fields: JSONFields, random: RandomKey) throws -> MultimodalGPT {
         try fields.rejectUnknown(known: [
             "text_seq_len", "video_seq_len", "resolution", "downsample", "d_model", "n_head", "dropout", "attn_dropout",
-            "num_decoder_layers", "use_gpt_init", "video_vqvae", "text_vocab_size",
+            "num_decoder_layers", "use_gpt_init", "video_vqvae", "text_vocab_size", "position_init_deviation",
+            "projection_init_deviation",
         ])
         let frames = try fields.integer("video_seq_len", in: 1...4096, default: 32)
         let resolution = try fields.integer("resolution", in: 1...4096, default: 256)
@@ -75,7 +78,7 @@ public enum VideoGPT {
     public static func textImageGPT(_ fields: JSONFields, random: RandomKey) throws -> MultimodalGPT {
         try fields.rejectUnknown(known: [
             "text_seq_len", "resolution", "d_model", "n_head", "dropout", "attn_dropout", "num_decoder_layers",
-            "use_gpt_init", "image_vqvae", "text_vocab_size",
+            "use_gpt_init", "image_vqvae", "text_vocab_size", "position_init_deviation", "projection_init_deviation",
         ])
         let resolution = try fields.integer("resolution", in: 1...4096, default: 64)
         let vqvae = try ModelRegistry.vqvae(
@@ -98,23 +101,38 @@ public enum VideoGPT {
         let decoder = try decoderConfiguration(fields, width: 768, heads: 8, layers: 12, positionAxes: latent.count)
         let text = TextTokenTable(vocabulary + textLength, decoder.width, random: random.derived("in_tokenizer"))
         let positions = Embedding(textLength, decoder.width, key: random.derived("in_pos"))
+        func deviation(_ key: String, _ fallback: Double) throws -> Double {
+            let value = try fields.double(key, default: fallback)
+            guard (0...100).contains(value) else { throw fields.mismatch(key, mustBe: "between 0 and 100") }
+            return value
+        }
         return MultimodalGPT(
             width: decoder.width, latentShape: latent, inputTokens: text, outputTokens: vqvae,
-            decoder: joined(positions, latent, decoder, random), inputProjection: nil,
+            decoder: joined(
+                positions, latent, decoder, random,
+                positionDeviation: try deviation("position_init_deviation", 0.01)),
+            inputProjection: nil,
             outputProjection: Linear(vqvae.codebook.width, decoder.width, bias: false, key: random.derived("out")),
+            projectionDeviation: try projectionDeviation(fields, deviation("projection_init_deviation", 0.02)),
             random: random.derived("gpt"))
     }
 
     private static func joined(
         _ inputPositions: any PositionEmbedding, _ latent: [Int], _ configuration: TransformerDecoderConfiguration,
-        _ random: RandomKey
+        _ random: RandomKey, positionDeviation: Double = 0.01
     ) -> MultimodalTransformerDecoder {
         MultimodalTransformerDecoder(
             inputPositions: inputPositions,
             outputPositions: BroadcastedPositionEmbedding(
-                shape: latent, width: configuration.width, random: random.derived("out_pos")),
+                shape: latent, width: configuration.width, deviation: positionDeviation,
+                random: random.derived("out_pos")),
             decoder: TransformerDecoder(configuration, random: random.derived("decoder")),
             rightShift: RightShift(configuration.width, random: random.derived("right_shift")))
+    }
+
+    /// The spread of the projections' first values; `nil`, PyTorch's default, when `use_gpt_init` is false.
+    private static func projectionDeviation(_ fields: JSONFields, _ deviation: Double) throws -> Double? {
+        try fields.bool("use_gpt_init", default: true) ? deviation : nil
     }
 
     private static func decoderConfiguration(

@@ -23,10 +23,12 @@ public final class BroadcastedPositionEmbedding: Module, PositionEmbedding {
     let tables: [Parameter]
     private let shape: [Int]
 
-    /// An embedding with values drawn from a normal distribution of deviation 0.01.
+    /// An embedding with normally distributed values.
     ///
+    /// - Parameter deviation: of the first values; the peer's 0.01 is small beside tokens, so that position-wise attention
+    ///   is learned late.
     /// - Precondition: the number of axes divides `width`.
-    public init(shape: [Int], width: Int, random: RandomKey) {
+    public init(shape: [Int], width: Int, deviation: Double = 0.01, random: RandomKey) {
         precondition(
             !shape.isEmpty && width % shape.count == 0,
             "BroadcastedPositionEmbedding: width \(width) does not divide over \(shape.count) axes")
@@ -34,7 +36,7 @@ public final class BroadcastedPositionEmbedding: Module, PositionEmbedding {
         tables = shape.enumerated().map { axis, size in
             Parameter(
                 wrappedValue: Initialization.normal(
-                    [size, width / shape.count], deviation: 0.01, key: random.derived("d", axis)))
+                    [size, width / shape.count], deviation: deviation, key: random.derived("d", axis)))
         }
     }
 
