@@ -6,16 +6,25 @@ import Tensors
 public enum ModelRegistry {
     private static let builders: [(name: String, build: @Sendable (JSONFields, RandomKey) throws -> Module)] = [
         ("video_vqvae", { fields, key in VQVAE(try videoVQVAE(fields), random: key) }),
-        ("video_gpt.model.video_vqvae", { fields, key in
-            VQVAE(try VQVAEConfiguration(layered: fields, dimensions: 3), random: key)
-        }),
-        ("video_gpt.video_vqvae.video_vqvae", { fields, key in
-            VQVAE(try VQVAEConfiguration(uniform: fields), random: key)
-        }),
+        (
+            "video_gpt.model.video_vqvae",
+            { fields, key in
+                VQVAE(try VQVAEConfiguration(layered: fields, dimensions: 3), random: key)
+            }
+        ),
+        (
+            "video_gpt.video_vqvae.video_vqvae",
+            { fields, key in
+                VQVAE(try VQVAEConfiguration(uniform: fields), random: key)
+            }
+        ),
         ("video_vqvae_mugen", { fields, key in VQVAE(try VQVAEConfiguration(mugen: fields), random: key) }),
-        ("image_vqvae", { fields, key in
-            VQVAE(try VQVAEConfiguration(layered: fields, dimensions: 2), random: key)
-        }),
+        (
+            "image_vqvae",
+            { fields, key in
+                VQVAE(try VQVAEConfiguration(layered: fields, dimensions: 2), random: key)
+            }
+        ),
         ("video_gpt", { fields, key in try VideoGPT.videoGPT(fields, random: key) }),
         ("text_video_gpt", { fields, key in try VideoGPT.textVideoGPT(fields, random: key) }),
         ("text_image_gpt", { fields, key in try VideoGPT.textImageGPT(fields, random: key) }),

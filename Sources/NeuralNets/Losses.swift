@@ -22,7 +22,8 @@ public func meanAbsoluteError(_ prediction: Tensor, _ target: Tensor) -> Tensor 
 ///   - logits: `[rows, classes]`.
 ///   - targets: `[rows]`, `int64`.
 ///   - ignored: the target that costs nothing.
-public func meanCrossEntropy(_ logits: Tensor, _ targets: Tensor, ignored: Int = -100, smoothing: Double = 0) -> Tensor {
+public func meanCrossEntropy(_ logits: Tensor, _ targets: Tensor, ignored: Int = -100, smoothing: Double = 0) -> Tensor
+{
     let kept = targets.scalars(Int64.self).count { $0 != Int64(ignored) }
     return logits.crossEntropy(targets, ignored: ignored, smoothing: smoothing).sum() * (1 / Double(kept))
 }

@@ -56,7 +56,9 @@ open class Module {
         case let module as Module: module.collect(into: &state, prefix: prefix + key + ".")
         case let named as any NamedPart: add(named.anyValue, key: named.key, to: &state, prefix: prefix)
         case let list as [Module]:
-            for (index, module) in list.enumerated() { module.collect(into: &state, prefix: "\(prefix)\(key).\(index).") }
+            for (index, module) in list.enumerated() {
+                module.collect(into: &state, prefix: "\(prefix)\(key).\(index).")
+            }
         case let table as [(key: String, part: Any)]:
             for (inner, part) in table { add(part, key: "\(key).\(inner)", to: &state, prefix: prefix) }
         default:

@@ -18,7 +18,8 @@ func broadcastShape(_ a: [Int], _ b: [Int], _ operation: String) -> [Int] {
 private func collapsedPair(_ shape: [Int], _ a: [Int], _ b: [Int]) -> (shape: [Int], a: [Int], b: [Int]) {
     var (newShape, newA, newB): ([Int], [Int], [Int]) = ([], [], [])
     for axis in 0..<shape.count where shape[axis] != 1 {
-        if let lastA = newA.last, let lastB = newB.last, lastA == a[axis] * shape[axis], lastB == b[axis] * shape[axis] {
+        if let lastA = newA.last, let lastB = newB.last, lastA == a[axis] * shape[axis], lastB == b[axis] * shape[axis]
+        {
             newShape[newShape.count - 1] *= shape[axis]
             newA[newA.count - 1] = a[axis]
             newB[newB.count - 1] = b[axis]

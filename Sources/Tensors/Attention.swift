@@ -157,6 +157,7 @@ extension Tensor {
     /// Fresh memory with the same shape and strides.
     fileprivate func emptyTwin() -> Tensor {
         Tensor(
-            storage: Storage(byteCount: count * dtype.byteCount), dtype: dtype, shape: shape, strides: strides, offset: 0)
+            storage: Storage(byteCount: count * dtype.byteCount), dtype: dtype, shape: shape, strides: strides,
+            offset: 0)
     }
 }

@@ -42,7 +42,8 @@ public struct ConvolutionGeometry: Sendable, Equatable {
         precondition(
             [stride, dilation, padFront, padBack].allSatisfy { $0.count == kernel.count }
                 && (stride + dilation + kernel).allSatisfy { $0 > 0 },
-            "\(operation): kernel \(kernel), stride \(stride), dilation \(dilation) and padding \(padFront), \(padBack) do not fit")
+            "\(operation): kernel \(kernel), stride \(stride), dilation \(dilation) and padding \(padFront), \(padBack) do not fit"
+        )
     }
 
     /// The kernels' description of the convolution whose input has `inputSize` and output `outputSize`.

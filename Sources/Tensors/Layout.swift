@@ -70,7 +70,8 @@ extension Tensor {
     /// - Precondition: `order` is a permutation of the axes.
     public func permuted(_ order: [Int]) -> Tensor {
         let order = order.map { normalizedAxis($0, rank: rank, operation: "permuted") }
-        precondition(Set(order).count == rank && order.count == rank, "permuted: \(order) is not an order of \(rank) axes")
+        precondition(
+            Set(order).count == rank && order.count == rank, "permuted: \(order) is not an order of \(rank) axes")
         var inverse = [Int](repeating: 0, count: rank)
         for (position, axis) in order.enumerated() { inverse[axis] = position }
         return Tensor(
@@ -83,7 +84,8 @@ extension Tensor {
     public func transposed(_ a: Int = -2, _ b: Int = -1) -> Tensor {
         var order = Array(0..<rank)
         order.swapAt(
-            normalizedAxis(a, rank: rank, operation: "transposed"), normalizedAxis(b, rank: rank, operation: "transposed"))
+            normalizedAxis(a, rank: rank, operation: "transposed"),
+            normalizedAxis(b, rank: rank, operation: "transposed"))
         return permuted(order)
     }
 
@@ -161,7 +163,8 @@ extension Tensor {
     /// Equal consecutive parts along an axis.
     /// - Precondition: the axis divides into `parts`.
     public func split(_ axis: Int, into parts: Int) -> [Tensor] {
-        precondition(parts > 0 && size(axis) % parts == 0, "split: axis \(axis) of \(shape) does not divide into \(parts) parts")
+        precondition(
+            parts > 0 && size(axis) % parts == 0, "split: axis \(axis) of \(shape) does not divide into \(parts) parts")
         let length = size(axis) / parts
         return (0..<parts).map { sliced(axis, ($0 * length)..<(($0 + 1) * length)) }
     }
@@ -189,7 +192,8 @@ extension Tensor {
         var expected = shape
         if part.rank == rank { expected[axis] = part.shape[axis] }
         precondition(
-            part.shape == expected && part.dtype == dtype && position >= 0 && position + part.shape[axis] <= shape[axis],
+            part.shape == expected && part.dtype == dtype && position >= 0
+                && position + part.shape[axis] <= shape[axis],
             "replace: \(part.shape) does not fit \(shape) at position \(position) of axis \(axis)")
         withUnsafeMutableBytes { _ in }
         write(part.detached, axis: axis, at: position)
@@ -201,7 +205,8 @@ extension Tensor {
     public func padded(_ amounts: [(before: Int, after: Int)]) -> Tensor {
         precondition(amounts.count == rank, "padded: \(amounts.count) amounts for \(rank) axes of \(shape)")
         precondition(
-            amounts.allSatisfy { $0.before >= 0 && $0.after >= 0 }, "padded: \(amounts) for \(shape) has a negative amount")
+            amounts.allSatisfy { $0.before >= 0 && $0.after >= 0 },
+            "padded: \(amounts) for \(shape) has a negative amount")
         if rank == 0 { return self }
         let newShape = zip(shape, amounts).map { $0 + $1.before + $1.after }
         let result = Tensor.zeros(newShape, dtype: dtype)
@@ -229,7 +234,8 @@ public func concatenated(_ parts: [Tensor], axis: Int = 0) -> Tensor {
         requireSame(first, part, "concatenated")
         var expected = first.shape
         if part.rank == first.rank { expected[axis] = part.shape[axis] }
-        precondition(part.shape == expected, "concatenated: \(part.shape) does not join \(first.shape) along axis \(axis)")
+        precondition(
+            part.shape == expected, "concatenated: \(part.shape) does not join \(first.shape) along axis \(axis)")
     }
     var shape = first.shape
     shape[axis] = parts.reduce(0) { $0 + $1.shape[axis] }

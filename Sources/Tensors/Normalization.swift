@@ -109,7 +109,8 @@ extension Tensor {
     ///   - epsilon: added to the (biased) variance.
     public func groupNorm(groups: Int, gain: Tensor? = nil, offset: Tensor? = nil, epsilon: Double) -> Tensor {
         precondition(
-            rank >= 2 && groups > 0 && shape[1] % groups == 0, "groupNorm: \(shape) does not divide into \(groups) groups")
+            rank >= 2 && groups > 0 && shape[1] % groups == 0,
+            "groupNorm: \(shape) does not divide into \(groups) groups")
         let perChannel = [1, shape[1]] + [Int](repeating: 1, count: rank - 2)
         let perGroup = shape[1] / groups * shape[2...].reduce(1, *)
         var y = reshaped(to: [shape[0] * groups, perGroup]).layerNorm(epsilon: epsilon).reshaped(to: shape)

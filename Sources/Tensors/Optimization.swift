@@ -47,7 +47,8 @@ extension Tensor {
         requireReal(self, "stepAdamW")
         precondition(
             first.dtype == dtype && second.dtype == dtype && numbers.step > 0,
-            "stepAdamW: moments of \(first.dtype.rawValue) and step \(numbers.step) for a parameter of \(dtype.rawValue)")
+            "stepAdamW: moments of \(first.dtype.rawValue) and step \(numbers.step) for a parameter of \(dtype.rawValue)"
+        )
         precondition(
             gradient.shape == shape && first.shape == shape && second.shape == shape && gradient.dtype == dtype,
             "stepAdamW: gradient \(gradient.shape) does not fit parameter \(shape)")

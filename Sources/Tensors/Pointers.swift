@@ -33,7 +33,8 @@ func requireBias(_ bias: Tensor?, of weight: Tensor, outputs: Int, _ operation: 
     guard let bias else { return }
     requireSame(bias, weight, operation)
     precondition(
-        bias.shape == [outputs], "\(operation): bias \(bias.shape) does not fit weight \(weight.shape): it must be [\(outputs)]")
+        bias.shape == [outputs],
+        "\(operation): bias \(bias.shape) does not fit weight \(weight.shape): it must be [\(outputs)]")
 }
 
 /// Traps unless both tensors have one element type.

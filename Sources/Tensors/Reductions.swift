@@ -4,7 +4,9 @@ import CKernels
 
 extension Tensor {
     /// The tensor seen as [outer, reduced, inner] with the reduced axes brought together, and the kept shape.
-    private func grouped(_ axes: [Int], _ name: String) -> (dense: Tensor, outer: Int, count: Int, inner: Int, kept: [Int]) {
+    private func grouped(_ axes: [Int], _ name: String) -> (
+        dense: Tensor, outer: Int, count: Int, inner: Int, kept: [Int]
+    ) {
         let reduced = Set(axes.map { normalizedAxis($0, rank: rank, operation: name) })
         precondition(reduced.count == axes.count, "\(name): the axes \(axes) of \(shape) repeat one")
         let ordered = reduced.sorted()
@@ -125,7 +127,6 @@ extension Tensor {
             [Self.rowGradient(y, $0, mm_log_softmax_gradient_f32, mm_log_softmax_gradient_f64)]
         }
     }
-
 
     private func rowwise(
         _ name: String,

@@ -15,7 +15,8 @@ public final class GPTTask: TrainingTask {
         /// Joins ids and prompts.
         /// - Precondition: there is one prompt per clip.
         public init(codes: CodeCache, prompts: [[Int]]) {
-            precondition(codes.count == prompts.count, "GPTTask.Data: \(codes.count) clips have \(prompts.count) prompts")
+            precondition(
+                codes.count == prompts.count, "GPTTask.Data: \(codes.count) clips have \(prompts.count) prompts")
             self.codes = codes
             self.prompts = prompts
         }

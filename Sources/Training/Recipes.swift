@@ -96,9 +96,13 @@ public struct GPTRecipe: Sendable {
         }
         if let section = try fields.optionalFields("data") { try data.read(section) }
         promptDropout = try fields.double("prompt_dropout", default: promptDropout)
-        guard (0...1).contains(promptDropout) else { throw fields.mismatch("prompt_dropout", mustBe: "between 0 and 1") }
+        guard (0...1).contains(promptDropout) else {
+            throw fields.mismatch("prompt_dropout", mustBe: "between 0 and 1")
+        }
         inputWeight = try fields.double("input_weight", default: inputWeight)
-        guard (0...1000).contains(inputWeight) else { throw fields.mismatch("input_weight", mustBe: "between 0 and 1000") }
+        guard (0...1000).contains(inputWeight) else {
+            throw fields.mismatch("input_weight", mustBe: "between 0 and 1000")
+        }
         if let section = try fields.optionalFields("training") {
             try section.rejectUnknown(known: TrainingSettings.keys)
             try training.read(section)

@@ -138,7 +138,8 @@ extension RunFolder {
             let expected = try files.fields(file)
             let path = folder.appendingPathComponent(file)
             let found = try fileChecksum(path: path)
-            guard found.byteCount == (try expected.integer("bytes")), Int(found.checksum) == (try expected.integer("crc32"))
+            guard found.byteCount == (try expected.integer("bytes")),
+                Int(found.checksum) == (try expected.integer("crc32"))
             else { throw TrainingError(.invalidRun, "\(path) does not have the checksum it was written with.") }
             return try SafetensorsReader.read(path: path).tensors
         }

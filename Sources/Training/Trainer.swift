@@ -188,7 +188,8 @@ public final class Trainer {
         guard state.dataFingerprint == task.dataFingerprint else {
             throw TrainingError(
                 .invalidRun,
-                "The run was made on other data (\(state.dataFingerprint)) than is given now (\(task.dataFingerprint)).")
+                "The run was made on other data (\(state.dataFingerprint)) than is given now (\(task.dataFingerprint))."
+            )
         }
         let expected = task.module.stateDictionary.map {
             StateDictMatcher.Entry($0.key, shape: $0.value.shape, dtype: $0.value.dtype)

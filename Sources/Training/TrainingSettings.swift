@@ -97,6 +97,7 @@ public struct TrainingSettings: Sendable, Equatable {
     /// The learning rates of the run.
     public var rates: LearningRateSchedule {
         LearningRateSchedule(
-            shape: schedule, peak: learningRate, finalShare: finalRateShare, warmupSteps: warmupSteps, totalSteps: steps)
+            shape: schedule, peak: learningRate, finalShare: finalRateShare, warmupSteps: warmupSteps, totalSteps: steps
+        )
     }
 }

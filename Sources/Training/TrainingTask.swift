@@ -20,7 +20,9 @@ public protocol TrainingTask: AnyObject {
     ///   - key: derived from seed, step and pass, for choices about the data.
     ///   - context: of the forward pass.
     /// - Returns: a scalar loss on the tape and what to report beside it.
-    func loss(_ items: [(index: Int, epoch: Int)], key: RandomKey, _ context: ForwardContext) throws -> (Tensor, Metrics)
+    func loss(_ items: [(index: Int, epoch: Int)], key: RandomKey, _ context: ForwardContext) throws -> (
+        Tensor, Metrics
+    )
 
     /// Measures the model on held-out items.
     func evaluate() throws -> Metrics

@@ -23,7 +23,8 @@ public struct VQVAEConfiguration: Sendable, Equatable {
     ///
     /// - Precondition: both halves meet at `embeddingDimension` and have as many axes.
     public init(
-        encoder: VideoEncoder.Configuration, decoder: VideoDecoder.Configuration, codeCount: Int, embeddingDimension: Int
+        encoder: VideoEncoder.Configuration, decoder: VideoDecoder.Configuration, codeCount: Int,
+        embeddingDimension: Int
     ) {
         precondition(
             encoder.outputDimension == embeddingDimension && decoder.inputDimension == embeddingDimension
@@ -40,7 +41,8 @@ public struct VQVAEConfiguration: Sendable, Equatable {
     /// - Throws: ``ModelError`` with code `.invalidConfiguration`, or the reader's error for a value of the wrong kind.
     public init(layered fields: JSONFields, dimensions: Int) throws {
         try fields.rejectUnknown(known: [
-            "conv_filter_sizes", "conv_filter_strides", "encoder_filter_size", "encoder_filter_stride", "in_channel_dim",
+            "conv_filter_sizes", "conv_filter_strides", "encoder_filter_size", "encoder_filter_stride",
+            "in_channel_dim",
             "encoder_hidden_dim", "n_res_layers", "attn_hidden_dim", "num_embeddings", "embedding_dim",
             "decoder_hidden_dim", "codebook_usage_threshold", "codebook_decay",
         ])
@@ -83,7 +85,8 @@ public struct VQVAEConfiguration: Sendable, Equatable {
     public init(mugen fields: JSONFields) throws {
         try fields.rejectUnknown(known: [
             "in_channel_dim", "encoder_hidden_dim", "kernel_size", "n_res_layers", "attn_hidden_dim", "num_embeddings",
-            "embedding_dim", "decoder_hidden_dim", "pretrained_model_key", "freeze_model", "codebook_usage_threshold", "codebook_decay",
+            "embedding_dim", "decoder_hidden_dim", "pretrained_model_key", "freeze_model", "codebook_usage_threshold",
+            "codebook_decay",
         ])
         if fields.has("pretrained_model_key") {
             throw ModelError(
@@ -113,13 +116,16 @@ public struct VQVAEConfiguration: Sendable, Equatable {
         let attention = try fields.integer("attn_hidden_dim", in: 2...16384, default: defaults.attention)
         guard attention % 2 == 0 else {
             throw ModelError(
-                .invalidConfiguration, "'attn_hidden_dim' must divide by the 2 heads of the attention, found \(attention).")
+                .invalidConfiguration,
+                "'attn_hidden_dim' must divide by the 2 heads of the attention, found \(attention).")
         }
         codeCount = try fields.integer("num_embeddings", in: 1...(1 << 24), default: defaults.codes)
         embeddingDimension = try fields.integer("embedding_dim", in: 1...65536, default: defaults.embedding)
         usageThreshold = try fields.double("codebook_usage_threshold", default: 1)
         codebookDecay = try fields.double("codebook_decay", default: 0.99)
-        guard (0...1).contains(codebookDecay) else { throw fields.mismatch("codebook_decay", mustBe: "between 0 and 1") }
+        guard (0...1).contains(codebookDecay) else {
+            throw fields.mismatch("codebook_decay", mustBe: "between 0 and 1")
+        }
         encoder = VideoEncoder.Configuration(
             inputChannels: [channels] + [Int](repeating: encoderHidden, count: encoderKernels.count - 1),
             kernels: encoderKernels, strides: encoderStrides, outputDimension: embeddingDimension,

@@ -21,7 +21,8 @@ public enum VideoGPT {
         let latent = try fields.optionalIntegers("latent_shape") ?? [8, 32, 32]
         let vqvae = try fields.optionalFields("video_vqvae") ?? JSONFields(JSONObject(), source: fields.source)
         let inputVQVAE = try ModelRegistry.vqvae(vqvae, default: "video_vqvae", random: random.derived("in_tokenizer"))
-        let outputVQVAE = try ModelRegistry.vqvae(vqvae, default: "video_vqvae", random: random.derived("out_tokenizer"))
+        let outputVQVAE = try ModelRegistry.vqvae(
+            vqvae, default: "video_vqvae", random: random.derived("out_tokenizer"))
         guard input.count == outputVQVAE.dimensions, outputVQVAE.latentShape(input) == latent else {
             throw ModelError(
                 .invalidConfiguration,

@@ -35,7 +35,8 @@ public final class SamePadConvolution: Module, Layer {
     /// A convolution over `kernel.count` spatial axes.
     public init(_ inputs: Int, _ outputs: Int, kernel: [Int], stride: [Int]? = nil, bias: Bool = true, key: RandomKey) {
         let stride = stride ?? kernel.map { _ in 1 }
-        precondition(kernel.count == stride.count, "SamePadConvolution: kernel \(kernel) and stride \(stride) differ in rank")
+        precondition(
+            kernel.count == stride.count, "SamePadConvolution: kernel \(kernel) and stride \(stride) differ in rank")
         self.kernel = kernel
         self.stride = stride
         conv = ConvolutionWeights([outputs, inputs] + kernel, outputs: outputs, bias: bias, key: key)
@@ -66,7 +67,8 @@ public final class SamePadConvolutionTranspose: Module, Layer {
     public init(_ inputs: Int, _ outputs: Int, kernel: [Int], stride: [Int]? = nil, bias: Bool = true, key: RandomKey) {
         let stride = stride ?? kernel.map { _ in 1 }
         precondition(
-            kernel.count == stride.count, "SamePadConvolutionTranspose: kernel \(kernel) and stride \(stride) differ in rank")
+            kernel.count == stride.count,
+            "SamePadConvolutionTranspose: kernel \(kernel) and stride \(stride) differ in rank")
         self.kernel = kernel
         self.stride = stride
         convt = ConvolutionWeights([inputs, outputs] + kernel, outputs: outputs, bias: bias, key: key)

@@ -14,7 +14,8 @@ public final class MLP: Module, Layer {
     ///   - normalization: makes a layer before each activation, given its width.
     public init(
         _ inputs: Int, _ outputs: Int, hidden: [Int] = [], dropout: Double = 0.5,
-        activation: () -> any Layer = { ActivationLayer.relu }, normalization: ((Int) -> any Layer)? = nil, key: RandomKey
+        activation: () -> any Layer = { ActivationLayer.relu }, normalization: ((Int) -> any Layer)? = nil,
+        key: RandomKey
     ) {
         var layers: [any Layer] = []
         var width = inputs

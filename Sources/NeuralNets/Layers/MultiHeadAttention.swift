@@ -114,7 +114,8 @@ public final class MultiHeadAttention: Module {
     }
 
     private func attend(
-        _ q: Tensor, _ k: Tensor, _ v: Tensor, options: AttentionOptions, dropout: (probability: Double, key: RandomKey)?
+        _ q: Tensor, _ k: Tensor, _ v: Tensor, options: AttentionOptions,
+        dropout: (probability: Double, key: RandomKey)?
     ) -> (Tensor, Tensor?) {
         guard options.returnsWeights || options.headMask != nil else {
             return (scaledDotProductAttention(q, k, v, mask: options.mask, dropout: dropout), nil)
