@@ -6,7 +6,7 @@ import Tensors
 /// The clips of a data set as a trainer sees them.
 public struct DatasetClips: ClipSource {
     private let dataset: VideoDataset
-    /// Describes entries, captions and how clips are cut, but not where the files lie.
+    /// Describes entries, their sizes in bytes, captions and how clips are cut, but not where the files lie.
     public let fingerprint: String
 
     /// Wraps a data set.
@@ -14,7 +14,10 @@ public struct DatasetClips: ClipSource {
         self.dataset = dataset
         var description = "\(dataset.sampling)\n"
         for entry in dataset.manifest.entries {
-            description += "\(entry.url.lastPathComponent)\t\(entry.caption)\t\(entry.start ?? 0)\t\(entry.end ?? 0)\n"
+            var status = stat()
+            let bytes = stat(entry.url.path, &status) == 0 ? Int(status.st_size) : -1
+            description += "\(entry.url.lastPathComponent)\t\(bytes)\t\(entry.caption)\t"
+            description += "\(entry.start ?? 0)\t\(entry.end ?? 0)\n"
         }
         let checksum = Array(description.utf8).withUnsafeBytes { fileChecksum(of: $0) }
         fingerprint = "\(dataset.count)-\(String(checksum, radix: 16))"

@@ -9,7 +9,7 @@ final class MetricsLog {
     /// The length of the file in bytes.
     private(set) var length: Int
 
-    /// Opens the log, cut to `length`.
+    /// Opens the log, cut to `length`; one that is shorter is kept up to its last whole line.
     init(path: String, length: Int) throws {
         self.path = path
         if !FileManager.default.fileExists(atPath: path) {
@@ -21,8 +21,13 @@ final class MetricsLog {
             throw TrainingError(.invalidRun, "The log \(path) cannot be opened.")
         }
         self.handle = handle
-        self.length = length
         do {
+            var length = length
+            if try handle.seekToEnd() < length {
+                let kept = try Data(contentsOf: URL(fileURLWithPath: path))
+                length = kept.lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0
+            }
+            self.length = length
             try handle.truncate(atOffset: UInt64(length))
         } catch {
             throw TrainingError(.invalidRun, "The log \(path) cannot be written: \(error.localizedDescription)")
@@ -30,6 +35,15 @@ final class MetricsLog {
     }
 
     deinit { try? handle.close() }
+
+    /// Makes what was logged as durable as a checkpoint that counts on it.
+    func synchronize() throws {
+        do {
+            try handle.synchronize()
+        } catch {
+            throw TrainingError(.invalidRun, "The log \(path) cannot be written: \(error.localizedDescription)")
+        }
+    }
 
     /// Appends one line. Times are left out: a log is a function of the run's settings alone.
     func append(kind: String, step: Int, _ metrics: Metrics) throws {

@@ -32,6 +32,11 @@ public struct VQVAERecipe: Sendable {
             loss.squared = try section.double("squared", default: loss.squared)
             loss.absolute = try section.double("absolute", default: loss.absolute)
             loss.commitment = try section.double("commitment", default: loss.commitment)
+            for (key, weight) in [
+                ("squared", loss.squared), ("absolute", loss.absolute), ("commitment", loss.commitment),
+            ] where !(0...1e6).contains(weight) {
+                throw section.mismatch(key, mustBe: "between 0 and 1000000")
+            }
         }
         range = try pixelRange(fields) ?? range
         if let section = try fields.optionalFields("training") {

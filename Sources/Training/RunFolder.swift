@@ -10,7 +10,7 @@ public struct RunFolder: Sendable {
     /// A run at `path`.
     public init(_ path: String) { self.path = path }
 
-    private func inside(_ name: String) -> String { (path as NSString).appendingPathComponent(name) }
+    func inside(_ name: String) -> String { (path as NSString).appendingPathComponent(name) }
 
     /// The settings the run was started with.
     public var configPath: String { inside("config.json") }
@@ -33,23 +33,34 @@ public struct RunFolder: Sendable {
     ///
     /// - Throws: ``TrainingError`` with code `.invalidRun` when a run is there already.
     public func create(config: JSONObject) throws {
-        let files = FileManager.default
-        if files.fileExists(atPath: configPath) || files.fileExists(atPath: inside("checkpoints")) {
-            throw TrainingError(
-                .invalidRun, "\(path) already holds a run; continue it with --resume, or choose another folder.")
-        }
+        try refuseExisting()
         try makeFolders()
         try AtomicFile.write(JSONValue.object(config).serialized(pretty: true), to: configPath)
     }
 
-    func makeFolders() throws {
-        for folder in [path, inside("checkpoints"), inside("samples")] {
-            do {
-                try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-            } catch {
-                throw TrainingError(.invalidRun, "The folder \(folder) cannot be made: \(error.localizedDescription)")
-            }
+    func refuseExisting() throws {
+        // A folder without settings is what a process left that was killed before it began.
+        if FileManager.default.fileExists(atPath: configPath) || !steps().isEmpty {
+            throw TrainingError(
+                .invalidRun, "\(path) already holds a run; continue it with --resume, or choose another folder.")
         }
+    }
+
+    func makeFolders() throws {
+        for folder in [path, inside("checkpoints"), inside("samples")] { try makeFolder(folder) }
+    }
+
+    func makeFolder(_ folder: String) throws {
+        do {
+            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        } catch {
+            throw TrainingError(.invalidRun, "The folder \(folder) cannot be made: \(error.localizedDescription)")
+        }
+    }
+
+    /// Whether all steps were made and the model was written.
+    public func isFinished(_ settings: TrainingSettings) -> Bool {
+        (steps().last ?? 0) >= settings.steps && FileManager.default.fileExists(atPath: modelPath)
     }
 
     /// The settings the run was started with.
@@ -83,8 +94,7 @@ extension RunFolder {
             var parts = [("model", state.model), ("optimizer", state.optimizer)]
             if let averages = state.averages { parts.append(("ema", averages)) }
             for (name, tensors) in parts {
-                let bytes = try SafetensorsWriter.bytes(tensors)
-                try folder.write("\(name).safetensors", bytes: bytes)
+                try folder.write("\(name).safetensors") { try SafetensorsWriter.write(tensors, to: &$0) }
             }
             var files = JSONObject()
             for (name, summary) in folder.files {
@@ -146,9 +156,12 @@ extension RunFolder {
         guard let model = try tensors("model"), let optimizer = try tensors("optimizer") else {
             throw TrainingError(.invalidRun, "\(manifestPath) does not list the model and the optimizer.")
         }
+        guard try fields.integer("step") == step else {
+            throw TrainingError(.invalidRun, "\(manifestPath) belongs to step \(try fields.integer("step")).")
+        }
         return RunState(
-            step: try fields.integer("step"), model: model, optimizer: optimizer, averages: try tensors("ema"),
-            metricsLength: try fields.integer("metrics_length"), dataFingerprint: try fields.string("data"),
+            step: step, model: model, optimizer: optimizer, averages: try tensors("ema"),
+            metricsLength: try fields.integer("metrics_length", in: 0...Int.max), dataFingerprint: try fields.string("data"),
             bestScore: try fields.optionalDouble("best_score"))
     }
 }

@@ -72,6 +72,10 @@ public final class Trainer {
     ///   used; whatever the task throws.
     public func run(resumes: Bool) throws -> TrainingOutcome {
         guard task.itemCount > 0 else { throw TrainingError(.invalidData, "There is nothing to train on.") }
+        if resumes, folder.isFinished(settings) {
+            report(.note("the run is finished: all \(settings.steps) steps were made."))
+            return .finished
+        }
         try folder.makeFolders()
         var step = 0
         var metricsLength = 0
@@ -176,7 +180,8 @@ public final class Trainer {
     // MARK: - State
 
     private func save(_ step: Int, _ log: MetricsLog) throws -> String {
-        try folder.save(
+        try log.synchronize()
+        return try folder.save(
             RunState(
                 step: step, model: task.module.stateDictionary, optimizer: optimizer.stateDictionary,
                 averages: averages?.averages, metricsLength: log.length, dataFingerprint: task.dataFingerprint,

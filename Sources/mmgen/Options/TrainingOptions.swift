@@ -15,7 +15,7 @@ struct TrainingOptions: ParsableArguments {
     @Option(name: [.long, .short], help: ArgumentHelp("The run's folder.", valueName: "run"))
     var output: String
 
-    @Flag(name: .long, help: "Go on from the run's newest whole checkpoint.")
+    @Flag(name: .long, help: "Go on from the newest whole checkpoint, with the run's own recipe.")
     var resume = false
 
     @Option(name: .long, help: ArgumentHelp("Threads to compute on; every core if left out. Results are the same.", valueName: "n"))
@@ -46,6 +46,9 @@ struct TrainingOptions: ParsableArguments {
         }
         return object
     }
+
+    /// The verb's run, with its console.
+    func run(_ console: Console) -> TrainingRun { TrainingRun(console: console, folder: RunFolder(output)) }
 
     /// What messages call the configuration.
     var source: String { resume ? RunFolder(output).configPath : config ?? "the recipe" }

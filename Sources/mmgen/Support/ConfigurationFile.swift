@@ -37,13 +37,17 @@ enum ConfigurationFile {
     private static func value(_ text: String, source: String) throws -> JSONValue {
         do {
             guard let node = try Yams.compose(yaml: text) else { return .object(JSONObject()) }
-            return try value(node, source: source, depth: 0)
+            var room = 1_000_000
+            return try value(node, source: source, depth: 0, room: &room)
         } catch let error as YamlError {
             throw VerbError("\(source) is not YAML: \(String(describing: error).replacingOccurrences(of: "\n", with: " "))")
         }
     }
 
-    private static func value(_ node: Node, source: String, depth: Int) throws -> JSONValue {
+    /// - Parameter room: how many values may still come: repeated anchors can stand for more than memory holds.
+    private static func value(_ node: Node, source: String, depth: Int, room: inout Int) throws -> JSONValue {
+        room -= 1
+        guard room > 0 else { throw VerbError("\(source) stands for more than a million values.") }
         guard depth < 64 else { throw VerbError("\(source) is nested deeper than 64 levels.") }
         switch node {
         case .mapping(let mapping):
@@ -51,11 +55,11 @@ enum ConfigurationFile {
             for (key, child) in mapping {
                 guard let name = key.string else { throw VerbError("\(source) has a key that is not a word.") }
                 guard object[name] == nil else { throw VerbError("\(source) has the key '\(name)' twice.") }
-                object[name] = try value(child, source: source, depth: depth + 1)
+                object[name] = try value(child, source: source, depth: depth + 1, room: &room)
             }
             return .object(object)
         case .sequence(let sequence):
-            return .array(try sequence.map { try value($0, source: source, depth: depth + 1) })
+            return .array(try sequence.map { try value($0, source: source, depth: depth + 1, room: &room) })
         case .scalar(let scalar):
             // A quoted scalar is text whatever it looks like.
             if scalar.style == .singleQuoted || scalar.style == .doubleQuoted { return .string(scalar.string) }

@@ -11,6 +11,30 @@ struct TrainingRun {
     let console: Console
     let folder: RunFolder
 
+    /// Does a whole run in its folder, where no other process can disturb it; says so when there is nothing left to do.
+    ///
+    /// - Parameters:
+    ///   - settings: of the run.
+    ///   - config: the recipe of a new run; `nil` when one is resumed.
+    ///   - body: opens the data and trains.
+    func alone(_ settings: TrainingSettings, newRun config: JSONObject?, _ body: () throws -> Void) throws {
+        try folder.exclusively(newRun: config) {
+            guard config == nil, folder.isFinished(settings) else { return try body() }
+            console.note("the run is finished: all \(settings.steps) steps were made.")
+            console.result(folder.modelPath)
+            summarize(settings, isFinished: true)
+        }
+    }
+
+    /// The one document of `--json`.
+    private func summarize(_ settings: TrainingSettings, isFinished: Bool, _ metrics: Metrics = []) {
+        guard console.isJSON else { return }
+        var object: JSONObject = ["run": .string(folder.path), "seed": .integer(Int(clamping: settings.seed))]
+        for (name, value) in metrics { object[name] = .number(value) }
+        if isFinished { object["model"] = .string(folder.modelPath) }
+        print(JSONValue.object(object).serialized())
+    }
+
     /// Trains, and prints progress to standard error and written files to standard output.
     func run(_ task: any TrainingTask, settings: TrainingSettings, resumes: Bool) throws {
         console.note("seed \(settings.seed), \(task.itemCount) clips, \(task.module.parameterCount) parameters, "
@@ -39,12 +63,7 @@ struct TrainingRun {
             })
         let outcome = try trainer.run(resumes: resumes)
         progress.clear()
-        if console.isJSON {
-            var object: JSONObject = ["run": .string(folder.path), "seed": .integer(Int(clamping: settings.seed))]
-            for (name, value) in lastMetrics { object[name] = .number(value) }
-            if case .finished = outcome { object["model"] = .string(folder.modelPath) }
-            print(JSONValue.object(object).serialized())
-        }
+        summarize(settings, isFinished: outcome == .finished, lastMetrics)
         if case .stopped(let step) = outcome {
             console.note("stopped after step \(step); go on with --resume.")
             throw CancellationError()

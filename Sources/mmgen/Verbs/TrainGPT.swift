@@ -15,7 +15,11 @@ struct TrainGPT: ParsableCommand {
         abstract: "Train a GPT that turns captions into clips.",
         discussion: """
             DATA is a folder of media with captions beside them, or a manifest. --tokenizer names the model directory \
-            that train-vqvae wrote. The clips' ids are extracted once and kept in the run's folder.
+            that train-vqvae wrote. The clips' ids are extracted once and kept in the run's folder, beside config.json \
+            (every key of the recipe), metrics.jsonl, checkpoints, samples and, at the end, the model directory `model`.
+
+            Control-C saves the state; --resume goes on from it, or from the last checkpoint of a run that was \
+            killed, and ends with the same bits as a run that was never stopped.
             """)
 
     @Argument(help: ArgumentHelp("A folder of captioned clips or a manifest.", valueName: "data"))
@@ -37,8 +41,16 @@ struct TrainGPT: ParsableCommand {
         guard let vqvae = pretrained.module as? VQVAE else {
             throw VerbError("\(recipe.tokenizer) holds a \(pretrained.name), not a VQVAE.")
         }
-        let folder = RunFolder(training.output)
-        if !training.resume { try folder.create(config: recipe.json) }
+        let run = training.run(console.console)
+        try run.alone(recipe.training, newRun: training.resume ? nil : recipe.json) {
+            try train(recipe, pretrained, vqvae, run)
+        }
+    }
+
+    /// Opens the data and trains.
+    private func train(
+        _ recipe: GPTRecipe, _ pretrained: PretrainedModel, _ vqvae: VQVAE, _ run: TrainingRun
+    ) throws {
         let place = URL(fileURLWithPath: training.output)
         let note = console.console
         let clips = try ClipSplits(
@@ -80,8 +92,7 @@ struct TrainGPT: ParsableCommand {
                     module: module, name: recipe.model, arguments: arguments, media: media, prompts: prompts,
                     tokenizerFolder: tokenizerFolder, to: path, overwrite: true)
             })
-        try TrainingRun(console: console.console, folder: folder)
-            .run(task, settings: recipe.training, resumes: training.resume)
+        try run.run(task, settings: recipe.training, resumes: training.resume)
     }
 
     /// The text tokenizer: the one that was named, the run's own, or one trained from the captions now.
@@ -89,10 +100,14 @@ struct TrainGPT: ParsableCommand {
         let own = folder.appendingPathComponent("tokenizer")
         if !FileManager.default.fileExists(atPath: own.path) {
             if let named = recipe.textTokenizer {
-                try FileManager.default.copyItem(at: URL(fileURLWithPath: named), to: own)
+                let files = try PretrainedModel.tokenizerFiles(in: named)
+                try AtomicFolder.write(to: own.path) { folder in
+                    for (name, bytes) in files { try folder.write(name, bytes: bytes) }
+                }
             } else {
-                let trainer = BPETrainer(vocabularySize: recipe.vocabularySize)
-                try trainer.train((0..<captions.count).map { captions.caption($0).lowercased() }).write(to: own)
+                let learned = try BPETrainer(vocabularySize: recipe.vocabularySize)
+                    .train((0..<captions.count).map { captions.caption($0).lowercased() })
+                try AtomicFolder.write(to: own.path) { try learned.write(to: URL(fileURLWithPath: $0.path)) }
             }
         }
         guard let tokenizer = try TokenizerFiles.load(from: own) as? CharBPETokenizer else {

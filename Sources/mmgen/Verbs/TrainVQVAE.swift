@@ -11,8 +11,12 @@ struct TrainVQVAE: ParsableCommand {
         commandName: "train-vqvae",
         abstract: "Train a tokenizer (VQVAE) on clips or pictures.",
         discussion: """
-            DATA is a folder of media, or a manifest (.jsonl, .csv). The run's folder receives config.json, \
-            metrics.jsonl, checkpoints, pictures of reconstructions and, at the end, the model directory `model`.
+            DATA is a folder of media, or a manifest (.jsonl, .csv). The run's folder receives config.json (every key \
+            of the recipe), metrics.jsonl, checkpoints, pictures of reconstructions and, at the end, the model \
+            directory `model`.
+
+            Control-C saves the state; --resume goes on from it, or from the last checkpoint of a run that was \
+            killed, and ends with the same bits as a run that was never stopped.
             """)
 
     @Argument(help: ArgumentHelp("A folder of clips or a manifest.", valueName: "data"))
@@ -33,8 +37,14 @@ struct TrainVQVAE: ParsableCommand {
             throw VerbError(
                 "Clips of \(size) do not divide by the model's steps: it would give back \(model.outputShape(model.latentShape(size))).")
         }
-        let folder = RunFolder(training.output)
-        if !training.resume { try folder.create(config: recipe.json) }
+        let run = training.run(console.console)
+        try run.alone(recipe.training, newRun: training.resume ? nil : recipe.json) {
+            try train(recipe, model, run)
+        }
+    }
+
+    /// Opens the data and trains.
+    private func train(_ recipe: VQVAERecipe, _ model: VQVAE, _ run: TrainingRun) throws {
         let progress = console.console
         let clips = try ClipSplits(
             recipe.data, seed: recipe.training.seed, cacheFolder: URL(fileURLWithPath: training.output), randomCuts: true,
@@ -48,7 +58,6 @@ struct TrainVQVAE: ParsableCommand {
         let task = VQVAETask(
             model, training: clips.training, validation: clips.validation, range: recipe.range, weights: recipe.loss,
             output: output)
-        try TrainingRun(console: console.console, folder: folder)
-            .run(task, settings: recipe.training, resumes: training.resume)
+        try run.run(task, settings: recipe.training, resumes: training.resume)
     }
 }

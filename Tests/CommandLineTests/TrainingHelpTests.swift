@@ -1,0 +1,6 @@
+import Testing
+
+@Suite struct TrainingHelpTests {
+    @Test("the help of the training verbs is as agreed", arguments: ["train-vqvae", "train-gpt"])
+    func help(_ verb: String) throws { try HelpTests().help(verb) }
+}
