@@ -78,9 +78,9 @@ extension RunFolder {
     /// Removes what writers that were killed left behind.
     private func removeLeftovers() {
         for folder in [path, inside("checkpoints"), inside("samples")] {
-            for name in contents(folder)
-            where name.hasPrefix(".") && name.contains(".tmp-") || name.contains(".frames.partial-") {
-                remove(folder, name)
+            for name in contents(folder) {
+                let isHidden = name.hasPrefix(".") && (name.contains(".tmp-") || name.hasPrefix(".partial-"))
+                if isHidden || name.contains(".frames.partial-") { remove(folder, name) }
             }
         }
     }

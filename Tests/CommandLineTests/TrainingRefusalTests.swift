@@ -20,7 +20,7 @@ import Testing
     }
 
     static let table: [Case] = [
-        video("'stepz' is not an option; did you mean 'steps'?", "--set", "training.stepz=3"),
+        video("'training.stepz' is not an option; did you mean 'steps'?", "--set", "training.stepz=3"),
         video("steps", "--set", "training.steps=-5"),
         video("steps", "--set", "training.steps=0"),
         video("steps", "--set", "training.steps=many"),
@@ -35,7 +35,7 @@ import Testing
         video("empty part", "--set", "training..steps=3"),
         video("d_model", "--set", "arguments.d_model=3"),
         video("do not divide", "--set", "data.frames=3"),
-        video("no VQVAE", "--set", "model=text_video_gpt"),
+        video("'conv_filter_sizes' is not an option", "--set", "model=text_video_gpt"),
         Case("missing.yaml", "train-vqvae", "clips", "--config", "missing.yaml", "-o", "new"),
         Case("'modell' is not an option", "train-vqvae", "clips", "--config", "unknown.yaml", "-o", "new"),
         Case("'modell' is not an option", "train-vqvae", "clips", "--config", "unknown.json", "-o", "new"),

@@ -108,9 +108,9 @@ import Testing
     @Test("an interrupt saves the state, and --resume goes on to the same bytes", arguments: [SIGINT, SIGTERM])
     func interrupted(_ signal: Int32) throws {
         #expect(try trainVideo("tok").code == 0)
-        #expect(try trainGPT("whole", "--set", "training.steps=60").code == 0)
+        #expect(try trainGPT("whole", "--set", "training.steps=30").code == 0)
         let arguments = ["train-gpt", "clips", "--config", "gpt.yaml", "--tokenizer", "tok/model", "-o", "cut"]
-        let (process, finish) = try CommandLineTool.start(arguments + ["--set", "training.steps=60"], in: folder.path)
+        let (process, finish) = try CommandLineTool.start(arguments + ["--set", "training.steps=30"], in: folder.path)
         while process.isRunning, !FileManager.default.fileExists(atPath: folder.file("cut/checkpoints/step-00000004")) {
             Thread.sleep(forTimeInterval: 0.005)
         }

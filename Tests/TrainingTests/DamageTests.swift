@@ -136,11 +136,16 @@ import Testing
     func leftovers() throws {
         let place = try RunPlace()
         try place.folder.exclusively(newRun: [:]) {}
-        for name in ["checkpoints/.step-00000003.tmp-1-abc", ".train.codes.safetensors.tmp-1-x", "train.frames.partial-1-2"] {
+        let half = [
+            "checkpoints/.step-00000003.tmp-1-abc", ".train.codes.safetensors.tmp-1-x", "train.frames.partial-1-2",
+            "samples/.partial-1-2",
+        ]
+        for name in half {
             try AtomicFile.write("half", to: place.file(name))
         }
         try place.folder.exclusively(newRun: nil) {}
         #expect(try place.names("checkpoints") == [])
+        #expect(try place.names("samples") == [])
         #expect(try place.names("") == [".lock", "checkpoints", "config.json", "samples"])
     }
 }
