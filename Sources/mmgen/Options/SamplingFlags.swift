@@ -8,7 +8,7 @@ struct SamplingFlags: ParsableArguments {
         help: "Names the random numbers: the same seed gives the same clip. Chosen and printed if left out.")
     var seed: UInt64?
 
-    @Option(name: .long, help: "Below 1 bolder, above 1 wilder, 0 always takes the likeliest code.")
+    @Option(name: .long, help: "Below 1 safer, above 1 wilder, 0 always takes the likeliest code.")
     var temperature: Double = 1
 
     @Option(name: .long, help: ArgumentHelp("Draw from the k likeliest codes only.", valueName: "k"))
