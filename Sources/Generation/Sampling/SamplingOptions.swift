@@ -4,7 +4,7 @@
 public struct SamplingOptions: Sendable, Hashable {
     /// Names the random numbers.
     public var seed: UInt64
-    /// What scores are divided by: 1 draws from the model's own distribution, less is bolder, 0 always takes the best.
+    /// What scores are divided by: 1 draws from the model's own distribution, less is safer, 0 always takes the best.
     public var temperature: Double
     /// Only this many of the best ids are drawn from; see ``TopKFilter``.
     public var topK: Int?
