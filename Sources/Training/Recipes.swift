@@ -64,7 +64,7 @@ public struct VQVAERecipe: Sendable {
 /// Everything that decides what `train-gpt` does.
 ///
 /// Keys: `tokenizer` (the VQVAE's model directory), `model`, `arguments`, `text`, `data`, `prompt_dropout`,
-/// `input_weight`, `training`.
+/// `input_weight`, `description`, `training`.
 public struct GPTRecipe: Sendable {
     /// The model directory of the VQVAE whose ids are learned.
     public var tokenizer = ""
@@ -82,6 +82,8 @@ public struct GPTRecipe: Sendable {
     public var promptDropout = 0.1
     /// The weight of the prompt's own ids in the loss.
     public var inputWeight = 1.0
+    /// What the finished model says of its world to a person whose prompt it does not know.
+    public var description = ""
     /// The optimization.
     public var training = TrainingSettings()
 
@@ -89,7 +91,8 @@ public struct GPTRecipe: Sendable {
     public init(_ object: JSONObject, source: String) throws {
         let fields = JSONFields(object, source: source)
         try fields.rejectUnknown(known: [
-            "tokenizer", "model", "arguments", "text", "data", "prompt_dropout", "input_weight", "training",
+            "tokenizer", "model", "arguments", "text", "data", "prompt_dropout", "input_weight", "description",
+            "training",
         ])
         tokenizer = try fields.string("tokenizer", default: tokenizer)
         model = try fields.string("model", oneOf: ["text_video_gpt", "text_image_gpt"], default: model)
@@ -108,6 +111,7 @@ public struct GPTRecipe: Sendable {
         guard (0...1000).contains(inputWeight) else {
             throw fields.mismatch("input_weight", mustBe: "between 0 and 1000")
         }
+        description = try fields.string("description", default: description)
         if let section = try fields.optionalFields("training") {
             try section.rejectUnknown(known: TrainingSettings.keys)
             try training.read(section)
@@ -126,7 +130,8 @@ public struct GPTRecipe: Sendable {
                 ]
             ),
             ("data", .object(data.json)), ("prompt_dropout", .number(promptDropout)),
-            ("input_weight", .number(inputWeight)), ("training", .object(training.json)),
+            ("input_weight", .number(inputWeight)), ("description", .string(description)),
+            ("training", .object(training.json)),
         ])
     }
 }

@@ -77,7 +77,7 @@ struct TrainGPT: ParsableCommand {
         }
         let media = PretrainedModel.Media(
             frameRate: recipe.data.frameRate ?? pretrained.media.frameRate, pixelRange: pretrained.media.pixelRange)
-        let prompts = describePrompts(clips.training)
+        let prompts = describePrompts(clips.training, description: recipe.description)
         let tokenizerFolder = place.appendingPathComponent("tokenizer").path
         let shown = clips.validation ?? clips.training
         let task = try GPTTask(
@@ -139,7 +139,7 @@ struct TrainGPT: ParsableCommand {
     }
 
     /// What the finished model says it knows: the words of the captions, and some of them as examples.
-    private func describePrompts(_ clips: DatasetClips) -> PretrainedModel.Prompts {
+    private func describePrompts(_ clips: DatasetClips, description: String) -> PretrainedModel.Prompts {
         var words = Set<String>()
         var examples: [String] = []
         for index in 0..<clips.count {
@@ -149,8 +149,7 @@ struct TrainGPT: ParsableCommand {
         }
         // A vocabulary of prose says nothing to a person; small worlds list theirs.
         let listed = words.count <= 500 ? words.sorted() : []
-        return PretrainedModel.Prompts(
-            description: "A \(clips.count)-clip world.", words: listed, examples: examples)
+        return PretrainedModel.Prompts(description: description, words: listed, examples: examples)
     }
 
     private static func samples(_ model: MultimodalGPT, prompts: [[Int]], range: PixelRange) throws -> [Tensor] {
