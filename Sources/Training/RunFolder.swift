@@ -161,7 +161,8 @@ extension RunFolder {
         }
         return RunState(
             step: step, model: model, optimizer: optimizer, averages: try tensors("ema"),
-            metricsLength: try fields.integer("metrics_length", in: 0...Int.max), dataFingerprint: try fields.string("data"),
+            metricsLength: try fields.integer("metrics_length", in: 0...Int.max),
+            dataFingerprint: try fields.string("data"),
             bestScore: try fields.optionalDouble("best_score"))
     }
 }

@@ -138,14 +138,16 @@ import Testing
         #expect(none.errors.contains("No checkpoint of run is whole."), "\(none.errors)")
     }
 
-    @Test("a file system that takes no more ends the run with one sentence and leaves no half file", arguments: [4, 40])
+    @Test(
+        "a file system that takes no more ends the run with one sentence and leaves no half file", arguments: [4, 40])
     func fullDisk(_ kibibytes: Int) throws {
         // A limit on file sizes stands for a full disk: it needs no rights, and writers meet it in the same way.
         let script = "trap '' XFSZ; ulimit -f \(kibibytes * 2); exec \"$0\" \"$@\""
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/bin/sh")
         process.arguments = [
-            "-c", script, CommandLineTool.executable.path, "train-vqvae", "clips", "--config", "video.yaml", "-o", "run",
+            "-c", script, CommandLineTool.executable.path, "train-vqvae", "clips", "--config", "video.yaml", "-o",
+            "run",
             "--set", "training.log_every=1",
         ]
         process.currentDirectoryURL = URL(fileURLWithPath: folder.path)

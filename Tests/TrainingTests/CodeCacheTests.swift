@@ -7,9 +7,12 @@ import Testing
 
 @Suite struct CodeCacheTests {
     /// Makes the cache and says how many clips had to be encoded for it.
-    private func encoded(_ clips: SquareClips, seed: UInt64 = 7, _ path: String) throws -> (cache: CodeCache, clips: Int) {
+    private func encoded(_ clips: SquareClips, seed: UInt64 = 7, _ path: String) throws -> (
+        cache: CodeCache, clips: Int
+    ) {
         var done = 0
-        let cache = try CodeCache(TinyRuns.vqvae(seed: seed), clips, range: PixelRange(), path: path, progress: { done = $0 })
+        let cache = try CodeCache(
+            TinyRuns.vqvae(seed: seed), clips, range: PixelRange(), path: path, progress: { done = $0 })
         return (cache, done)
     }
 

@@ -70,7 +70,9 @@ enum TinyRuns {
     static func output(_ name: String, _ arguments: JSONObject) -> ModelOutput {
         ModelOutput(
             writeGrid: { rows, path in
-                try AtomicFile.write(to: path) { file in for row in rows { try row.withUnsafeBytes { try file.write($0) } } }
+                try AtomicFile.write(to: path) { file in
+                    for row in rows { try row.withUnsafeBytes { try file.write($0) } }
+                }
                 return path
             },
             writeModel: { module, path in
@@ -91,7 +93,9 @@ enum TinyRuns {
     }
 
     /// A GPT over a random tokenizer's ids of the square clips.
-    static func gptTask(in folder: String, dropout: Double = 0.1, clips: Int = 12, inputWeight: Double = 1) throws -> GPTTask {
+    static func gptTask(in folder: String, dropout: Double = 0.1, clips: Int = 12, inputWeight: Double = 1) throws
+        -> GPTTask
+    {
         var nested = vqvaeArguments
         nested["model"] = "video_vqvae"
         let arguments: JSONObject = [
@@ -159,7 +163,9 @@ final class RunPlace {
 
     func file(_ name: String) -> String { folder.path + "/" + name }
     func bytes(_ name: String) throws -> Data { try Data(contentsOf: URL(fileURLWithPath: file(name))) }
-    func names(_ name: String) throws -> [String] { try FileManager.default.contentsOfDirectory(atPath: file(name)).sorted() }
+    func names(_ name: String) throws -> [String] {
+        try FileManager.default.contentsOfDirectory(atPath: file(name)).sorted()
+    }
 
     /// Everything the run ends with: log, last checkpoint, model, by name.
     func result(step: Int) throws -> [String: Data] {

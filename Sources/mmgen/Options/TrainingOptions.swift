@@ -9,7 +9,9 @@ struct TrainingOptions: ParsableArguments {
     @Option(name: .long, help: ArgumentHelp("A JSON or YAML file with the recipe.", valueName: "file"))
     var config: String?
 
-    @Option(name: .customLong("set"), help: ArgumentHelp("Overrides one key of the recipe; may be repeated.", valueName: "key=value"))
+    @Option(
+        name: .customLong("set"),
+        help: ArgumentHelp("Overrides one key of the recipe; may be repeated.", valueName: "key=value"))
     var overrides: [String] = []
 
     @Option(name: [.long, .short], help: ArgumentHelp("The run's folder.", valueName: "run"))
@@ -18,7 +20,9 @@ struct TrainingOptions: ParsableArguments {
     @Flag(name: .long, help: "Go on from the newest whole checkpoint, with the run's own recipe.")
     var resume = false
 
-    @Option(name: .long, help: ArgumentHelp("Threads to compute on; every core if left out. Results are the same.", valueName: "n"))
+    @Option(
+        name: .long,
+        help: ArgumentHelp("Threads to compute on; every core if left out. Results are the same.", valueName: "n"))
     var threads: Int?
 
     func validate() throws {

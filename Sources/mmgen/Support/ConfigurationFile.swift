@@ -40,7 +40,8 @@ enum ConfigurationFile {
             var room = 1_000_000
             return try value(node, source: source, depth: 0, room: &room)
         } catch let error as YamlError {
-            throw VerbError("\(source) is not YAML: \(String(describing: error).replacingOccurrences(of: "\n", with: " "))")
+            throw VerbError(
+                "\(source) is not YAML: \(String(describing: error).replacingOccurrences(of: "\n", with: " "))")
         }
     }
 
@@ -83,15 +84,18 @@ enum ConfigurationFile {
         guard path.allSatisfy({ !$0.isEmpty }) else {
             throw VerbError("--set \(Console.shown(override)) has an empty part in its key.")
         }
-        let value = try value(String(override[override.index(after: equals)...]), source: "--set \(path.joined(separator: "."))")
+        let value = try value(
+            String(override[override.index(after: equals)...]), source: "--set \(path.joined(separator: "."))")
         object = assigning(value, at: path[...], in: object)
     }
 
-    private static func assigning(_ value: JSONValue, at path: ArraySlice<String>, in object: JSONObject) -> JSONObject {
+    private static func assigning(_ value: JSONValue, at path: ArraySlice<String>, in object: JSONObject) -> JSONObject
+    {
         var object = object
         guard let first = path.first else { return object }
         let rest = path.dropFirst()
-        object[first] = rest.isEmpty ? value : .object(assigning(value, at: rest, in: object[first]?.objectValue ?? JSONObject()))
+        object[first] =
+            rest.isEmpty ? value : .object(assigning(value, at: rest, in: object[first]?.objectValue ?? JSONObject()))
         return object
     }
 }

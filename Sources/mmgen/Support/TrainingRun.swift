@@ -37,8 +37,9 @@ struct TrainingRun {
 
     /// Trains, and prints progress to standard error and written files to standard output.
     func run(_ task: any TrainingTask, settings: TrainingSettings, resumes: Bool) throws {
-        console.note("seed \(settings.seed), \(task.itemCount) clips, \(task.module.parameterCount) parameters, "
-            + "\(Threads.count) threads (\(instructionSet)).")
+        console.note(
+            "seed \(settings.seed), \(task.itemCount) clips, \(task.module.parameterCount) parameters, "
+                + "\(Threads.count) threads (\(instructionSet)).")
         let progress = ProgressLine(console)
         var lastMetrics: Metrics = []
         let trainer = Trainer(
@@ -87,6 +88,7 @@ struct TrainingRun {
     /// Seconds as a person says them.
     private static func duration(_ seconds: Double) -> String {
         let whole = Int(min(max(seconds, 0), 1e9))
-        return whole < 60 ? "\(whole) s" : whole < 3600 ? "\(whole / 60) min" : "\(whole / 3600) h \(whole / 60 % 60) min"
+        return whole < 60
+            ? "\(whole) s" : whole < 3600 ? "\(whole / 60) min" : "\(whole / 3600) h \(whole / 60 % 60) min"
     }
 }

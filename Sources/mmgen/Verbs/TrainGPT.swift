@@ -73,7 +73,8 @@ struct TrainGPT: ParsableCommand {
                 shouldStop: { Interruption.flag.isSet }
             ) { done in progress.update("\(name): ids of \(done)/\(source.count) clips") }
             progress.clear()
-            return GPTTask.Data(codes: codes, prompts: (0..<source.count).map { context.encodeContext(source.caption($0)) })
+            return GPTTask.Data(
+                codes: codes, prompts: (0..<source.count).map { context.encodeContext(source.caption($0)) })
         }
         let media = PretrainedModel.Media(
             frameRate: recipe.data.frameRate ?? pretrained.media.frameRate, pixelRange: pretrained.media.pixelRange)
@@ -81,11 +82,14 @@ struct TrainGPT: ParsableCommand {
         let tokenizerFolder = place.appendingPathComponent("tokenizer").path
         let shown = clips.validation ?? clips.training
         let task = try GPTTask(
-            model, training: coded(clips.training, "train"), validation: clips.validation.map { try coded($0, "validation") },
-            emptyPrompt: context.encodeContext(""), promptDropout: recipe.promptDropout, inputWeight: recipe.inputWeight,
+            model, training: coded(clips.training, "train"),
+            validation: clips.validation.map { try coded($0, "validation") },
+            emptyPrompt: context.encodeContext(""), promptDropout: recipe.promptDropout,
+            inputWeight: recipe.inputWeight,
             sampler: { model in
                 try Self.samples(
-                    model, prompts: (0..<min(4, shown.count)).map { context.encodeContext(shown.caption($0)) }, range: range)
+                    model, prompts: (0..<min(4, shown.count)).map { context.encodeContext(shown.caption($0)) },
+                    range: range)
             },
             output: ModelOutput(writeGrid: TrainingRun.writeGrid) { module, path in
                 try PretrainedModel.write(

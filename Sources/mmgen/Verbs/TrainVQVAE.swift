@@ -30,12 +30,14 @@ struct TrainVQVAE: ParsableCommand {
         let built = try ModelRegistry.build(
             recipe.model, arguments: recipe.arguments, source: training.source, seed: recipe.training.seed)
         guard let model = built as? VQVAE else {
-            throw VerbError("'\(recipe.model)' is no VQVAE; train-vqvae trains video_vqvae, video_vqvae_mugen or image_vqvae.")
+            throw VerbError(
+                "'\(recipe.model)' is no VQVAE; train-vqvae trains video_vqvae, video_vqvae_mugen or image_vqvae.")
         }
         let size = (model.dimensions == 3 ? [recipe.data.frames] : []) + recipe.data.size
         guard model.outputShape(model.latentShape(size)) == size else {
             throw VerbError(
-                "Clips of \(size) do not divide by the model's steps: it would give back \(model.outputShape(model.latentShape(size))).")
+                "Clips of \(size) do not divide by the model's steps: it would give back \(model.outputShape(model.latentShape(size)))."
+            )
         }
         let run = training.run(console.console)
         try run.alone(recipe.training, newRun: training.resume ? nil : recipe.json) {
@@ -47,13 +49,15 @@ struct TrainVQVAE: ParsableCommand {
     private func train(_ recipe: VQVAERecipe, _ model: VQVAE, _ run: TrainingRun) throws {
         let progress = console.console
         let clips = try ClipSplits(
-            recipe.data, seed: recipe.training.seed, cacheFolder: URL(fileURLWithPath: training.output), randomCuts: true,
+            recipe.data, seed: recipe.training.seed, cacheFolder: URL(fileURLWithPath: training.output),
+            randomCuts: true,
             progress: { done, total in if done % 500 == 0 { progress.note("decoded \(done) of \(total) files.") } })
         let media = PretrainedModel.Media(
             frameRate: recipe.data.frameRate ?? 8, pixelRange: recipe.range.low...recipe.range.high)
         let output = ModelOutput(writeGrid: TrainingRun.writeGrid) { module, path in
             try PretrainedModel.write(
-                module: module, name: recipe.model, arguments: recipe.arguments, media: media, to: path, overwrite: true)
+                module: module, name: recipe.model, arguments: recipe.arguments, media: media, to: path, overwrite: true
+            )
         }
         let task = VQVAETask(
             model, training: clips.training, validation: clips.validation, range: recipe.range, weights: recipe.loss,
