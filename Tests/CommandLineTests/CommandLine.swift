@@ -65,8 +65,14 @@ enum CommandLineTool {
 final class TemporaryFolder {
     let path: String
 
-    init() throws {
-        path = NSTemporaryDirectory() + "mmgen-test-\(UUID().uuidString)"
+    /// A new folder.
+    ///
+    /// - Parameter inMemory: whether it lies in a file system in memory where there is one, so that the many syncs of a
+    ///   training run do not wait for a disk.
+    init(inMemory: Bool = false) throws {
+        let memory = "/dev/shm/"
+        let usesMemory = inMemory && FileManager.default.isWritableFile(atPath: memory)
+        path = (usesMemory ? memory : NSTemporaryDirectory()) + "mmgen-test-\(UUID().uuidString)"
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     }
 

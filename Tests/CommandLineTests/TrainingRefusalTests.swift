@@ -58,7 +58,7 @@ import Testing
     private let folder: TemporaryFolder
 
     init() throws {
-        folder = try TemporaryFolder()
+        folder = try TemporaryFolder(inMemory: true)
         try TrainingData.write(to: folder)
         try FileManager.default.createDirectory(atPath: folder.file("empty"), withIntermediateDirectories: true)
         try folder.write("modell: video_vqvae\n", to: "unknown.yaml")
