@@ -139,7 +139,7 @@ final class RunPlace {
     var folder: RunFolder { RunFolder(path + "/run") }
 
     init() throws {
-        // Checkpoints are synced to the disk; in memory that costs nothing, on a busy disk minutes.
+        // Checkpoints are synced to the disk, which tests need not wait for.
         let memory = "/dev/shm/"
         let parent = FileManager.default.isWritableFile(atPath: memory) ? memory : NSTemporaryDirectory()
         path = parent + "training-test-\(UUID().uuidString)"
