@@ -14,7 +14,6 @@
 #include "conv_weights.inl.h"
 #include "attention.inl.h"
 #include "attention_cached.inl.h"
-#include "pointwise.inl.h"
 
 const mm_variant MM_VARIANT = {
     .name = MM_VARIANT_NAME,
@@ -29,5 +28,4 @@ const mm_variant MM_VARIANT = {
     .attention_forward = attention_forward,
     .attention_backward = attention_backward,
     .attention_cached = attention_cached,
-    .pointwise = pointwise_functions,
 };

@@ -6,10 +6,8 @@
 //     follows, and include variant_body.inl.h, which includes all *.inl.h files and fills one `mm_variant` table.
 //   * dispatch.c chooses a table (processor, MMGEN_ISA, mm_set_isa) and forwards the public functions to it.
 //   * To add a kernel family: declare its function pointers in a struct, give it a member here, write `family.inl.h` with
-//     static functions, include it from variant_body.inl.h and fill the member there. For the pointwise family this is
-//     prepared: declare the pointers in `mm_pointwise_table` (pointwise_table.h), write the functions in
-//     pointwise.inl.h, and end that file with `static const mm_pointwise_table pointwise_functions = { ... };`. The
-//     public function then calls `mm_current_variant()->pointwise.NAME(...)`.
+//     static functions, include it from variant_body.inl.h and fill the member there. Pointwise loops
+//     stand apart (pointwise.c): the compiler vectorizes them and the loader picks their level.
 //   * In an *.inl.h file: no system headers (variant_body.inl.h includes them before the target attribute), every function
 //     static, functions that take or return vectors MM_INLINE (a 64-byte vector has no stable calling convention).
 //
@@ -18,7 +16,6 @@
 #define MM_VARIANTS_H
 
 #include "CKernels.h"
-#include "pointwise_table.h"
 
 typedef struct {
     const char *name;
@@ -39,7 +36,6 @@ typedef struct {
     void (*attention_backward)(const mm_attention *, const float *q, const float *k, const float *v, const float *o,
                                const float *statistics, const float *go, float *gq, float *gk, float *gv);
     void (*attention_cached)(const mm_attention *, const float *q, const float *k, const float *v, float *o);
-    mm_pointwise_table pointwise;
 } mm_variant;
 
 extern const mm_variant mm_variant_baseline;

@@ -153,7 +153,7 @@ extension VideoReader {
         case .repeatLast:
             let found = times.count
             for index in found..<frameCount {
-                buffer.repeatLast()
+                try buffer.repeatLast()
                 times.append(last + Double(index - found + 1) * step)
             }
         }
@@ -197,19 +197,23 @@ final class PixelBuffer {
     var base: UnsafeMutableRawPointer? { memory }
 
     /// Room for one more frame.
-    func appendFrame() -> UnsafeMutableRawPointer {
-        if frameCount == capacity {
+    ///
+    /// - Throws: ``MediaError`` with code `.tooLarge` when the machine has no memory for it.
+    func appendFrame() throws -> UnsafeMutableRawPointer {
+        if frameCount == capacity, let grown = realloc(memory, (capacity + max(4, capacity / 2)) * frameBytes) {
             capacity += max(4, capacity / 2)
-            memory = realloc(memory, capacity * frameBytes)
+            memory = grown
         }
-        guard let memory else { fatalError("out of memory: \(capacity * frameBytes) bytes asked for frames") }
+        guard let memory, frameCount < capacity else {
+            throw MediaError(.tooLarge, "There is no memory for \(frameCount + 1) frames of \(frameBytes) bytes.")
+        }
         frameCount += 1
         return memory + (frameCount - 1) * frameBytes
     }
 
     /// Adds a copy of the last frame.
-    func repeatLast() {
-        let target = appendFrame()
+    func repeatLast() throws {
+        let target = try appendFrame()
         target.copyMemory(from: target - frameBytes, byteCount: frameBytes)
     }
 

@@ -187,7 +187,7 @@ public final class VideoReader {
         } else {
             try converter.convert(heldFrame.pointer, to: destination.assumingMemoryBound(to: UInt8.self))
             let buffer = heldBuffer ?? PixelBuffer(frameBytes: frameBytes, capacity: 1)
-            let memory = buffer.frameCount == 0 ? buffer.appendFrame() : buffer.base
+            let memory = buffer.frameCount == 0 ? try buffer.appendFrame() : buffer.base
             memory?.copyMemory(from: destination, byteCount: frameBytes)
             heldBuffer = buffer
             heldPixels = memory.map { UnsafeRawPointer($0) }

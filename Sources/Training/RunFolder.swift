@@ -83,7 +83,6 @@ struct RunState {
     /// The length of `metrics.jsonl` at this step: what was logged after it is cut off on resume.
     var metricsLength: Int
     var dataFingerprint: String
-    var bestScore: Double?
 }
 
 extension RunFolder {
@@ -103,7 +102,6 @@ extension RunFolder {
             let manifest: JSONObject = [
                 "format": 1, "step": .integer(state.step), "metrics_length": .integer(state.metricsLength),
                 "data": .string(state.dataFingerprint), "files": .object(files),
-                "best_score": state.bestScore.map { .number($0) } ?? .null,
             ]
             try folder.write("trainer.json", text: JSONValue.object(manifest).serialized(pretty: true))
         }
@@ -162,7 +160,6 @@ extension RunFolder {
         return RunState(
             step: step, model: model, optimizer: optimizer, averages: try tensors("ema"),
             metricsLength: try fields.integer("metrics_length", in: 0...Int.max),
-            dataFingerprint: try fields.string("data"),
-            bestScore: try fields.optionalDouble("best_score"))
+            dataFingerprint: try fields.string("data"))
     }
 }

@@ -184,8 +184,7 @@ public final class Trainer {
         return try folder.save(
             RunState(
                 step: step, model: task.module.stateDictionary, optimizer: optimizer.stateDictionary,
-                averages: averages?.averages, metricsLength: log.length, dataFingerprint: task.dataFingerprint,
-                bestScore: nil),
+                averages: averages?.averages, metricsLength: log.length, dataFingerprint: task.dataFingerprint),
             keep: settings.keepCheckpoints)
     }
 
