@@ -35,7 +35,8 @@ typedef struct {
                               float *statistics);
     void (*attention_backward)(const mm_attention *, const float *q, const float *k, const float *v, const float *o,
                                const float *statistics, const float *go, float *gq, float *gk, float *gv);
-    void (*attention_cached)(const mm_attention *, const float *q, const float *k, const float *v, float *o);
+    void (*attention_cached)(const mm_attention *, const mm_attention_prefix *, const float *q, const float *k, const float *v,
+                             float *o);
 } mm_variant;
 
 extern const mm_variant mm_variant_baseline;

@@ -3,7 +3,7 @@ import Tensors
 
 /// What the model remembers of some prompts after reading each once, and its scores for what follows.
 ///
-/// Any number of samples can start from it.
+/// Any number of samples can start from it; they read it in place.
 struct PromptPrefix {
     /// The prompts that were read.
     let prompts: Set<GenerationPrompt>
@@ -35,6 +35,6 @@ struct PromptPrefix {
     func rows(for sources: [GenerationPrompt], capacity: Int) -> (scores: Tensor, cache: DecoderCache) {
         let rows = sources.compactMap { places[$0] }
         let chosen = scores.rows(Tensor(rows.map { Int64($0) }))
-        return (chosen, cache.taking(rows: rows, capacity: capacity))
+        return (chosen, cache.continuing(rows: rows, capacity: capacity))
     }
 }

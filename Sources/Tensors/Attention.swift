@@ -66,14 +66,14 @@ public func scaledDotProductAttention(
     shape.keys = keys
     shape.key_dim = q.shape[3]
     shape.value_dim = v.shape[3]
-    shape.q_step = steps(q)
-    shape.k_step = steps(k)
-    shape.v_step = steps(v)
-    shape.o_step = steps(output)
+    shape.q_step = attentionSteps(q)
+    shape.k_step = attentionSteps(k)
+    shape.v_step = attentionSteps(v)
+    shape.o_step = attentionSteps(output)
     shape.scale = scale ?? 1 / Double(q.shape[3]).squareRoot()
     shape.causal = mask.isCausal ? 1 : 0
     let dense = keep.map { $0.strides[3] == 1 || keys == 1 ? $0 : $0.contiguous() }
-    if let dense { shape.mask_step = steps(dense) }
+    if let dense { shape.mask_step = attentionSteps(dense) }
     if let dropout, dropout.probability > 0 {
         shape.dropout = dropout.probability
         shape.seed = dropout.key.seed
@@ -87,7 +87,7 @@ public func scaledDotProductAttention(
                 // Without gradients the row-invariant kernel serves, so that prefill, decoding and batches agree bit for bit.
                 if !records && dense == nil && shape.dropout == 0 {
                     mm_attention_cached_f32(
-                        &shape, q.pointer(Float.self), k.pointer(Float.self), v.pointer(Float.self),
+                        &shape, nil, q.pointer(Float.self), k.pointer(Float.self), v.pointer(Float.self),
                         output.mutablePointer(Float.self))
                 } else {
                     mm_attention_forward_f32(
@@ -135,7 +135,7 @@ private func attentionGradient(
 }
 
 /// The steps of the first three axes, as the kernels want them.
-private func steps(_ x: Tensor) -> (Int, Int, Int) { (x.strides[0], x.strides[1], x.strides[2]) }
+func attentionSteps(_ x: Tensor) -> (Int, Int, Int) { (x.strides[0], x.strides[1], x.strides[2]) }
 
 extension Tensor {
     /// Itself when its elements fill their memory without gaps or repeats and the last axis runs, a copy otherwise.
@@ -150,7 +150,7 @@ extension Tensor {
     }
 
     /// Itself when the last axis runs without gaps, a copy otherwise.
-    fileprivate func runningLast() -> Tensor {
+    func runningLast() -> Tensor {
         strides[rank - 1] == 1 || shape[rank - 1] == 1 ? self : contiguous()
     }
 

@@ -36,18 +36,40 @@ import Testing
         #expect(differenceInBits(view, piece(2, 1)) == nil)
     }
 
-    @Test("chosen rows repeat what they had seen, with room of their own")
-    func takingRows() {
+    @Test("sequences continue what others had seen, without a copy of it and with room of their own")
+    func continuing() {
         var cache = KeyValueCache(batch: 2, heads: 3, capacity: 4, headWidth: 4)
         cache.append(piece(2, 1), piece(2, 2))
-        var taken = cache.taking(rows: [1, 0, 1], capacity: 6)
-        #expect(taken.batch == 3 && taken.length == 2 && taken.capacity == 6)
+        var next = cache.continuing(rows: [1, 0, 1], capacity: 6)
+        #expect(next.batch == 3 && next.length == 2 && next.sharedLength == 2 && next.capacity == 6)
         let rows = [1, 0, 1].map { piece(2, 1).sliced(0, $0..<($0 + 1)) }
-        #expect(differenceInBits(taken.filledKeys, concatenated(rows)) == nil)
-        taken.append(piece(4, 3, batch: 3), piece(4, 4, batch: 3))
+        #expect(differenceInBits(next.filledKeys, concatenated(rows)) == nil)
+        next.append(piece(4, 3, batch: 3), piece(4, 4, batch: 3))
+        #expect(next.length == 6)
         #expect(cache.length == 2 && differenceInBits(cache.filledValues, piece(2, 2)) == nil)
-        let empty = KeyValueCache(batch: 1, heads: 3, capacity: 4, headWidth: 4).taking(rows: [0, 0])
+        let empty = KeyValueCache(batch: 1, heads: 3, capacity: 4, headWidth: 4).continuing(rows: [0, 0], capacity: 4)
         #expect(empty.length == 0 && empty.batch == 2)
+    }
+
+    @Test("attention over a shared prefix has the bits of attention over a copy", arguments: [1, 3, 11])
+    func sharedAttention(_ new: Int) {
+        for (length, width) in [(1, 4), (70, 12), (9, 64), (130, 20)] {
+            func piece(_ batch: Int, _ length: Int, _ seed: UInt64) -> Tensor {
+                Tensor.normal([batch, 3, length, width], key: RandomKey(seed: seed))
+            }
+            var prompts = KeyValueCache(batch: 2, heads: 3, capacity: length, headWidth: width)
+            prompts.append(piece(2, length, 1), piece(2, length, 2))
+            var shared = prompts.continuing(rows: [1, 0, 0, 1], capacity: length + 2 * new)
+            var copied = KeyValueCache(batch: 4, heads: 3, capacity: length + 2 * new, headWidth: width)
+            copied.append(shared.filledKeys, shared.filledValues)
+            for step in 0..<2 {
+                let (keys, values) = (piece(4, new, UInt64(3 + step)), piece(4, new, UInt64(5 + step)))
+                shared.append(keys, values)
+                copied.append(keys, values)
+                let query = piece(4, new, UInt64(7 + step))
+                #expect(differenceInBits(shared.attended(by: query), copied.attended(by: query)) == nil)
+            }
+        }
     }
 
     @Test("decoding over the cache gives the full causal pass", arguments: [[5], [1, 1, 1, 1, 1], [3, 2], [1, 4]])

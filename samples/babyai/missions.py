@@ -14,8 +14,8 @@ HELD_OUT = (
     ("go to", "green", "key"),
 )
 
-GRID = 8  # cells along each side of the room, walls included
-TILE = 8  # pixels along each side of a cell
+GRID = 6  # cells along each side of the room, walls included
+TILE = 16  # pixels along each side of a cell
 FRAMES = 16
 FRAMES_PER_SECOND = 8
 

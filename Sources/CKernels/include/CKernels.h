@@ -110,9 +110,19 @@ void mm_attention_backward_f32(const mm_attention *shape, const float *q, const 
                                const float *statistics, const float *go, float *gq, float *gk, float *gv);
 void mm_attention_backward_f64(const mm_attention *shape, const double *q, const double *k, const double *v, const double *o,
                                const double *statistics, const double *go, double *gq, double *gk, double *gv);
-// Inference over a cache: each query row's result has the same bits whatever the number of rows in the call (prefill,
-// decode and batches agree). Same struct; no dropout, no mask but `causal`.
-void mm_attention_cached_f32(const mm_attention *shape, const float *q, const float *k, const float *v, float *o);
+// Keys and values before those of the struct, which several batch rows may share: batch row b continues row rows[b] of them.
+// Every query sees all of them.
+typedef struct {
+    const float *keys, *values;
+    long k_step[3], v_step[3], length;
+    const int64_t *rows;
+} mm_attention_prefix;
+
+// Inference over a cache: each query row's result has the same bits whatever the number of rows in the call and whether
+// earlier positions lie in a prefix (prefill, decode and batches agree). Same struct; no dropout, no mask but `causal`.
+// `prefix` may be NULL.
+void mm_attention_cached_f32(const mm_attention *shape, const mm_attention_prefix *prefix, const float *q, const float *k,
+                             const float *v, float *o);
 
 // ---- Random numbers (philox.c) ---------------------------------------------------------------------------------------
 

@@ -115,9 +115,13 @@ public struct DecoderCache: Sendable {
     /// The number of positions filled.
     public var length: Int { layers.first?.length ?? 0 }
 
-    /// The same positions for each of `rows` (indices into the batch), with room for `capacity`.
-    public func taking(rows: [Int], capacity: Int) -> DecoderCache {
-        DecoderCache(layers: layers.map { $0.taking(rows: rows, capacity: capacity) })
+    /// Caches for sequences that each go on from one of this cache's, whose memory they share.
+    ///
+    /// - Parameters:
+    ///   - rows: for each new sequence, the one of this cache it continues.
+    ///   - capacity: the positions there is to be room for, those so far included.
+    public func continuing(rows: [Int], capacity: Int) -> DecoderCache {
+        DecoderCache(layers: layers.map { $0.continuing(rows: rows, capacity: capacity) })
     }
 }
 

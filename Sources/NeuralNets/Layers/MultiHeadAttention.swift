@@ -109,8 +109,7 @@ public final class MultiHeadAttention: Module {
     ///   - cache: the positions before them.
     public func callAsFunction(_ x: Tensor, cache: inout KeyValueCache) -> Tensor {
         cache.append(split(key(x)), split(value(x)))
-        let heads = scaledDotProductAttention(split(query(x)), cache.filledKeys, cache.filledValues, mask: .causal)
-        return output(merge(heads, x.shape))
+        return output(merge(cache.attended(by: split(query(x))), x.shape))
     }
 
     private func attend(
