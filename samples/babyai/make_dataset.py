@@ -2,14 +2,14 @@
 """Makes a captioned video set: BabyAI missions in one room, carried out by BabyAI's own expert.
 
     pip install minigrid
-    python3 make_dataset.py            # 6,000 training clips and 400 held-out ones under data/
+    python3 make_dataset.py            # 12,000 training clips and 400 others under data/
 
-A clip is 16 frames of 64x64 pixels at 8 frames a second. Frame 0 is the start, every further frame follows one action,
+A clip is 16 frames of 96x96 pixels at 8 frames a second. Frame 0 is the start, every further frame follows one action,
 and after the mission's end the last frame repeats. Clips are stored without loss (H.264, RGB, quantizer 0), because a
 reconstruction can be judged no better than its ground truth. The same --seed gives the same set.
 
 Written: `clips/NNNNN.mp4`, `manifest.jsonl` (a line per clip: file, caption, split, mission, objects, agent, steps, seed)
-and `prompts.txt` (100 prompts: 64 with sentences of the training set, 36 with held-out ones).
+and `prompts.txt` (every sentence once, the held-out ones last).
 Splits: `train`; `validation` (other layouts, same sentences); `heldout` (sentences that training never sees).
 
 Needs: minigrid (MIT licence), numpy, and the ffmpeg command.
@@ -84,7 +84,7 @@ def objects_of(env):
 
 
 def play(mission, seed):
-    """One mission from one seed: (frames `[FRAMES, 64, 64, 3]`, facts), or None if it does not fit into a clip."""
+    """One mission from one seed: (frames `[FRAMES, height, width, 3]`, facts), or None if it does not fit into a clip."""
     choose = random.Random(seed)
     _, color, kind = mission
     others = [(k, c) for k in KINDS for c in COLORS if (k, c) != (kind, color)]
@@ -173,9 +173,8 @@ def write_tiles(path):
 
 
 def write_prompts(path):
-    """100 prompts: each sentence of the training set twice, each held-out one nine times."""
-    lines = [missions.sentence(mission) for mission in missions.seen_missions()] * 2
-    lines += [missions.sentence(mission) for mission in missions.HELD_OUT] * 9
+    """Every sentence once, the held-out ones last."""
+    lines = [missions.sentence(mission) for mission in (*missions.seen_missions(), *missions.HELD_OUT)]
     with open(path, "w") as file:
         file.write("\n".join(lines) + "\n")
 
@@ -183,7 +182,7 @@ def write_prompts(path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("-o", "--output", default=os.path.join(HERE, "data"), help="folder to write (default: data)")
-    parser.add_argument("--train", type=int, default=6000, help="training clips (default: 6000)")
+    parser.add_argument("--train", type=int, default=12000, help="training clips (default: 12000)")
     parser.add_argument("--validation", type=int, default=300, help="clips with seen sentences, new layouts (default: 300)")
     parser.add_argument("--heldout", type=int, default=100, help="clips with held-out sentences (default: 100)")
     parser.add_argument("--seed", type=int, default=0)

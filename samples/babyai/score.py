@@ -8,7 +8,7 @@ The manifest has a line per clip: `file` (relative to the manifest) and `caption
 (read with the ffmpeg command), a folder of PNG files, a `.npy` array or a `.safetensors` file with one tensor; arrays are
 frames as `[time, height, width, 3]` or `[3, time, height, width]`, u8 in 0...255 or float in 0...1.
 
-Every 8x8 cell of every frame is named after the nearest picture in tiles.npz. From the names follow, per clip:
+Every cell of every frame is named after the nearest picture in tiles.npz. From the names follow, per clip:
 
     agent     exactly one agent in every frame
     walls     the outer ring is wall in every frame, and nothing else is
@@ -36,7 +36,7 @@ from missions import COLORS, GRID, KINDS, TILE
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SIDE = GRID * TILE
-CLEAR_DISTANCE = 0.07  # root mean square over a cell, pixels in 0...1; the most similar pictures are that far apart
+CLEAR_DISTANCE = 0.09  # root mean square over a cell, pixels in 0...1; the most similar pictures are 0.095 apart
 AHEAD = {"right": (1, 0), "down": (0, 1), "left": (-1, 0), "up": (0, -1)}
 DIRECTIONS = tuple(AHEAD)
 COLUMNS = ("agent", "walls", "start", "moves", "objects", "mission", "clear")

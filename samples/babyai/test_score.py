@@ -26,7 +26,7 @@ def judge(names, sentence):
 
 
 WALK = [(1, 1, "down"), (1, 1, "right"), (2, 1, "right"), (3, 1, "right"), (3, 1, "right")]
-BALL = {(4, 1): "red ball", (5, 5): "blue key"}
+BALL = {(4, 1): "red ball", (4, 4): "blue key"}
 
 
 class JudgeTests(unittest.TestCase):
@@ -46,18 +46,18 @@ class JudgeTests(unittest.TestCase):
         self.assertFalse(result["start"] or result["mission"])
 
     def test_picking_up_needs_the_object_to_vanish_for_good(self):
-        gone = {(5, 5): "blue key"}
+        gone = {(4, 4): "blue key"}
         self.assertTrue(judge(clip(WALK, [BALL] * 4 + [gone]), "pick up the red ball")["all"])
         self.assertFalse(judge(clip(WALK, BALL), "pick up the red ball")["mission"])
         back = judge(clip([*WALK, WALK[-1]], [BALL] * 4 + [gone, BALL]), "pick up the red ball")
         self.assertFalse(back["mission"])
 
     def test_an_object_that_vanishes_out_of_reach_was_not_picked_up(self):
-        gone = {(5, 5): "blue key"}
+        gone = {(4, 4): "blue key"}
         self.assertFalse(judge(clip(WALK, [BALL] * 2 + [gone] * 3), "pick up the red ball")["mission"])
 
     def test_other_objects_must_stay(self):
-        moved = {(4, 1): "red ball", (5, 4): "blue key"}
+        moved = {(4, 1): "red ball", (3, 4): "blue key"}
         result = judge(clip(WALK, [BALL] * 4 + [moved]), "go to the red ball")
         self.assertTrue(result["mission"])
         self.assertFalse(result["objects"] or result["all"])
