@@ -1,7 +1,6 @@
-// Attention of a few new queries over cached keys and values.
+// Attention of queries over keys and values that several calls may see in pieces; attention_rows.inl.h does it over caches.
 //
-// Memory: keys and values are read in place, once per group of query rows; one row of scores per query in scratch. The
-// first keys of a row may lie in a prefix that several rows share.
+// Memory: keys and values are read in place, once per group of query rows; one row of scores per query in scratch.
 //
 // A query row's arithmetic depends on nothing but the keys it sees: every score is a dot product of its own (lanes along
 // the head dimension, two chains, a fixed tree), maximum and sum run over the visible keys alone, and each output lane is
@@ -10,17 +9,10 @@ enum { cached_rows = 8, cached_keys = 64, most_value_vectors = 12 };
 
 typedef struct {
     const mm_attention *shape;
-    const mm_attention_prefix *prefix;
     const float *q, *k, *v;
     float *o;
     long groups;
 } cached_job;
-
-// Keys or values of consecutive positions, `step` floats apart.
-typedef struct {
-    const float *start;
-    long step, count;
-} cached_rows_of;
 
 // The dot product of a query, padded as `pad_query` leaves it, with a key. `whole` vectors, then one more that overlaps
 // what came before: the query holds zeros there.
@@ -61,80 +53,59 @@ static void cached_scores(const float *query, const float *keys, long step, long
     for (long j = first; j < last; j++) scores[j] = cached_dot(query, keys + j * step, dim, whole);
 }
 
-// o[c] = sum_j p[j] v[j, c] * factor for `vectors` vectors of columns; the values lie in two parts.
-MM_INLINE void cached_values(const int vectors, const float *p, const cached_rows_of *parts, long column, float factor,
-                             float *o) {
+// o[c] += sum_j p[j] v[j, c] for `vectors` vectors of columns.
+MM_INLINE void cached_values(const int vectors, const float *p, long count, const float *values, long step, float *o) {
     vf sum[most_value_vectors];
-    MM_UNROLL for (int x = 0; x < vectors; x++) sum[x] = splat(0);
-    for (int part = 0; part < 2; part++) {
-        const float *values = parts[part].start + column;
-        for (long j = 0; j < parts[part].count; j++, p++, values += parts[part].step) {
-            const vf weight = splat(*p);
-            MM_UNROLL for (int x = 0; x < vectors; x++) sum[x] = MM_FMA(weight, load(values + x * MM_LANES), sum[x]);
-        }
+    MM_UNROLL for (int x = 0; x < vectors; x++) sum[x] = load(o + x * MM_LANES);
+    for (long j = 0; j < count; j++, values += step) {
+        const vf weight = splat(p[j]);
+        MM_UNROLL for (int x = 0; x < vectors; x++) sum[x] = MM_FMA(weight, load(values + x * MM_LANES), sum[x]);
     }
-    MM_UNROLL for (int x = 0; x < vectors; x++) store(o + x * MM_LANES, sum[x] * splat(factor));
+    MM_UNROLL for (int x = 0; x < vectors; x++) store(o + x * MM_LANES, sum[x]);
 }
 
-static void cached_output(const float *p, const cached_rows_of *parts, float factor, long dim, float *o) {
+static void cached_output(const float *p, long count, const float *values, long step, long dim, float *o) {
     long c = 0;
-    for (; c + 12 * MM_LANES <= dim; c += 12 * MM_LANES) cached_values(12, p, parts, c, factor, o + c);
-    for (; c + 8 * MM_LANES <= dim; c += 8 * MM_LANES) cached_values(8, p, parts, c, factor, o + c);
-    for (; c + 4 * MM_LANES <= dim; c += 4 * MM_LANES) cached_values(4, p, parts, c, factor, o + c);
-    for (; c + MM_LANES <= dim; c += MM_LANES) cached_values(1, p, parts, c, factor, o + c);
+    for (; c + 12 * MM_LANES <= dim; c += 12 * MM_LANES) cached_values(12, p, count, values + c, step, o + c);
+    for (; c + 8 * MM_LANES <= dim; c += 8 * MM_LANES) cached_values(8, p, count, values + c, step, o + c);
+    for (; c + 4 * MM_LANES <= dim; c += 4 * MM_LANES) cached_values(4, p, count, values + c, step, o + c);
+    for (; c + MM_LANES <= dim; c += MM_LANES) cached_values(1, p, count, values + c, step, o + c);
     for (; c < dim; c++) {
-        float sum = 0;
-        for (long j = 0; j < parts[0].count; j++) sum = MM_FMA(p[j], parts[0].start[j * parts[0].step + c], sum);
-        for (long j = 0; j < parts[1].count; j++)
-            sum = MM_FMA(p[parts[0].count + j], parts[1].start[j * parts[1].step + c], sum);
-        o[c] = sum * factor;
+        float sum = o[c];
+        for (long j = 0; j < count; j++) sum = MM_FMA(p[j], values[j * step + c], sum);
+        o[c] = sum;
     }
 }
 
 static void cached_task(void *context, long task) {
     const cached_job *job = context;
     const mm_attention *s = job->shape;
-    const mm_attention_prefix *prefix = job->prefix;
     const long first = task % job->groups * cached_rows, rows = least(cached_rows, s->queries - first);
     const head_offsets at = head_at(s, task / job->groups);
-    const long shared = prefix ? prefix->length : 0;
+    const float *keys = job->k + at.k, *values = job->v + at.v;
     const long padded = (s->key_dim / MM_LANES + 1) * MM_LANES, longest = keys_until(s, first + rows);
-    const long row_step = most(1, shared + longest) + MM_LANES;
+    const long row_step = most(1, longest) + MM_LANES;
     float *queries = mm_scratch_take(sizeof(float) * rows * (padded + row_step)), *scores = queries + rows * padded;
-    cached_rows_of keys[2] = {{NULL, 0, 0}, {job->k + at.k, s->k_step[2], longest}};
-    cached_rows_of values[2] = {{NULL, 0, 0}, {job->v + at.v, s->v_step[2], longest}};
-    if (shared > 0) {
-        const long row = prefix->rows[at.b];
-        keys[0] = (cached_rows_of){prefix->keys + row * prefix->k_step[0] + at.h * prefix->k_step[1], prefix->k_step[2], shared};
-        values[0] = (cached_rows_of){prefix->values + row * prefix->v_step[0] + at.h * prefix->v_step[1], prefix->v_step[2], shared};
-    }
     for (long r = 0; r < rows; r++)
         pad_query(job->q + at.q + (first + r) * s->q_step[2], s->key_dim, (float)s->scale, queries + r * padded);
     // A tile of keys serves all rows of the group while it is in the cache.
-    for (long j = 0; j < shared; j += cached_keys)
-        for (long r = 0; r < rows; r++)
-            cached_scores(queries + r * padded, keys[0].start, keys[0].step, s->key_dim, j, least(j + cached_keys, shared),
-                          scores + r * row_step);
     for (long j = 0; j < longest; j += cached_keys)
         for (long r = 0; r < rows; r++)
-            cached_scores(queries + r * padded, keys[1].start, keys[1].step, s->key_dim, j,
-                          least(j + cached_keys, keys_until(s, first + r + 1)), scores + r * row_step + shared);
+            cached_scores(queries + r * padded, keys, s->k_step[2], s->key_dim, j,
+                          least(j + cached_keys, keys_until(s, first + r + 1)), scores + r * row_step);
     for (long r = 0; r < rows; r++) {
-        values[1].count = keys_until(s, first + r + 1);
-        const long seen = shared + values[1].count;
+        const long seen = keys_until(s, first + r + 1);
         float *row = scores + r * row_step, *o = job->o + at.o + (first + r) * s->o_step[2];
-        if (seen == 0) {
-            memset(o, 0, sizeof(float) * s->value_dim);
-            continue;
-        }
-        const float sum = exponentials(row, seen, largest(row, seen));
-        cached_output(row, values, 1 / sum, s->value_dim, o);
+        memset(o, 0, sizeof(float) * s->value_dim);
+        if (seen == 0) continue;
+        const float factor = 1 / exponentials(row, seen, largest(row, seen));
+        cached_output(row, seen, values, s->v_step[2], s->value_dim, o);
+        for (long c = 0; c < s->value_dim; c++) o[c] *= factor;
     }
     mm_scratch_give(queries);
 }
 
-static void attention_cached(const mm_attention *s, const mm_attention_prefix *prefix, const float *q, const float *k,
-                             const float *v, float *o) {
-    cached_job job = {s, prefix, q, k, v, o, divide_up(s->queries, cached_rows)};
+static void attention_cached(const mm_attention *s, const float *q, const float *k, const float *v, float *o) {
+    cached_job job = {s, q, k, v, o, divide_up(s->queries, cached_rows)};
     if (s->queries > 0) mm_parallel(s->batch * s->heads * job.groups, cached_task, &job);
 }

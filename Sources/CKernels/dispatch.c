@@ -138,7 +138,11 @@ void mm_attention_backward_f32(const mm_attention *shape, const float *q, const 
     mm_current_variant()->attention_backward(shape, q, k, v, o, statistics, go, gq, gk, gv);
 }
 
-void mm_attention_cached_f32(const mm_attention *shape, const mm_attention_prefix *prefix, const float *q, const float *k,
-                             const float *v, float *o) {
-    mm_current_variant()->attention_cached(shape, prefix, q, k, v, o);
+void mm_attention_cached_f32(const mm_attention *shape, const float *q, const float *k, const float *v, float *o) {
+    mm_current_variant()->attention_cached(shape, q, k, v, o);
+}
+
+void mm_attention_rows_f32(const mm_cache_attention *shape, const mm_cache_row *rows, const float *q, const float *k,
+                           const float *v, float *o) {
+    mm_current_variant()->attention_rows(shape, rows, q, k, v, o);
 }

@@ -14,6 +14,7 @@
 #include "conv_weights.inl.h"
 #include "attention.inl.h"
 #include "attention_cached.inl.h"
+#include "attention_rows.inl.h"
 
 const mm_variant MM_VARIANT = {
     .name = MM_VARIANT_NAME,
@@ -28,4 +29,5 @@ const mm_variant MM_VARIANT = {
     .attention_forward = attention_forward,
     .attention_backward = attention_backward,
     .attention_cached = attention_cached,
+    .attention_rows = attention_rows,
 };

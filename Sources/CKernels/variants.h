@@ -35,8 +35,9 @@ typedef struct {
                               float *statistics);
     void (*attention_backward)(const mm_attention *, const float *q, const float *k, const float *v, const float *o,
                                const float *statistics, const float *go, float *gq, float *gk, float *gv);
-    void (*attention_cached)(const mm_attention *, const mm_attention_prefix *, const float *q, const float *k, const float *v,
-                             float *o);
+    void (*attention_cached)(const mm_attention *, const float *q, const float *k, const float *v, float *o);
+    void (*attention_rows)(const mm_cache_attention *, const mm_cache_row *, const float *q, const float *k, const float *v,
+                           float *o);
 } mm_variant;
 
 extern const mm_variant mm_variant_baseline;

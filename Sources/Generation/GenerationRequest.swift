@@ -24,22 +24,33 @@ public struct GeneratedSample: Sendable, Hashable {
 
 /// How far a generation is.
 public struct GenerationProgress: Sendable {
-    /// The first row of the batch that is being drawn, among all rows (prompts times samples).
-    public let firstRow: Int
-    /// Rows drawn together.
-    public let batch: Int
-    /// All rows.
+    /// Samples that are finished.
+    public let finished: Int
+    /// Samples in flight.
+    public let active: Int
+    /// All samples (prompts times samples of each).
     public let rows: Int
-    /// Positions drawn of each row of this batch.
+    /// Known ids of the sample in flight that has the fewest; ``length`` when none is in flight.
     public let position: Int
-    /// Positions of a row.
+    /// Ids of a sample.
     public let length: Int
-    /// Ids drawn per second since the start, over all rows; 0 before the first one.
+    /// Ids drawn so far.
+    public let drawn: Int
+    /// Ids to draw in all; given ones are not among them.
+    public let toDraw: Int
+    /// Passes through the network so far.
+    public let passes: Int
+    /// Ids drawn per second since the start; 0 before the first one.
     public let tokensPerSecond: Double
 
-    /// The share of all work that is done, in 0...1.
-    public var fraction: Double {
-        guard rows > 0, length > 0 else { return 1 }
-        return (Double(firstRow) + Double(batch) * Double(position) / Double(length)) / Double(rows)
-    }
+    /// The share of all ids that is drawn, in 0...1.
+    public var fraction: Double { toDraw > 0 ? Double(drawn) / Double(toDraw) : 1 }
+}
+
+/// What a generation took.
+public struct GenerationStatistics: Sendable, Hashable {
+    /// Ids drawn.
+    public var ids = 0
+    /// Passes through the network, those that read prompts included.
+    public var passes = 0
 }

@@ -5,33 +5,37 @@ import Tensors
 
 /// Generates ids of a multimodal GPT's output modality, sample after sample, with a key-value cache.
 ///
-/// The prompts' samples are rows that go through the network in batches; a prompt is read once and its samples start from
-/// that. How rows are batched changes the time and the memory, never the ids.
+/// Samples go through the network together, each at its own place: when one is finished the next takes its slot. A prompt
+/// is read once and its samples start from that; ids that can be guessed are read ahead. How samples share passes changes
+/// the time and the memory, never the ids.
 ///
 /// A generator and its model belong to one task.
 public final class Generator {
     private let model: MultimodalGPT
     private let emptyPrompt: [Int]?
+    private let cacheType: CacheType
 
     /// A generator over a model, whose weights are packed for speed.
     ///
     /// - Parameters:
     ///   - model: the GPT; it must not be trained while the generator is in use.
     ///   - emptyPrompt: the input ids that stand for no prompt; needed for guidance only.
-    public init(_ model: MultimodalGPT, emptyPrompt: [Int]? = nil) {
+    ///   - cacheType: what keys and values are kept as; a narrower type takes less memory and changes the scores a little.
+    public init(_ model: MultimodalGPT, emptyPrompt: [Int]? = nil, cacheType: CacheType = .float32) {
         self.model = model
         self.emptyPrompt = emptyPrompt
-        withoutGradients { model.packForInference() }
+        self.cacheType = cacheType
+        withoutGradients { model.prepareForDecoding() }
     }
 
     /// Generates every sample of every prompt.
     ///
     /// - Parameters:
-    ///   - prompts: what to generate from.
+    ///   - prompts: what to generate from; they may differ in length.
     ///   - options: how to draw.
     ///   - batch: the most samples that go through the network together; guidance doubles the rows.
-    ///   - cancellation: looked at before every step.
-    ///   - progress: called after every position.
+    ///   - cancellation: looked at before every pass.
+    ///   - progress: called after every pass.
     /// - Returns: the samples, prompt by prompt.
     /// - Throws: ``GenerationError`` for settings or ids the model cannot take, `CancellationError` when cancelled.
     public func generate(
@@ -45,120 +49,48 @@ public final class Generator {
         return samples
     }
 
-    /// Generates every sample and hands each over as soon as its batch is drawn, prompt by prompt.
+    /// Generates every sample and hands each over as soon as it and all before it are drawn, prompt by prompt.
     ///
     /// - Parameters:
-    ///   - prompts: what to generate from.
+    ///   - prompts: what to generate from; they may differ in length.
     ///   - options: how to draw.
     ///   - batch: the most samples that go through the network together.
-    ///   - cancellation: looked at before every step.
-    ///   - progress: called after every position.
+    ///   - cancellation: looked at before every pass.
+    ///   - progress: called after every pass.
     ///   - body: takes a sample; what it throws ends the generation.
+    /// - Returns: what it took.
     /// - Throws: as ``generate(_:options:batch:cancellation:progress:)``, and what `body` throws.
+    @discardableResult
     public func generate(
         _ prompts: [GenerationPrompt], options: SamplingOptions, batch: Int = 16,
         cancellation: CancellationFlag = CancellationFlag(), progress: (GenerationProgress) -> Void = { _ in },
         each body: (GeneratedSample) throws -> Void
-    ) throws {
+    ) throws -> GenerationStatistics {
         try options.validate(vocabulary: model.outputTokenCount)
-        let guidance = Guidance(scale: Float(options.guidance))
-        try validate(prompts, samples: options.samples, batch: batch, isGuided: guidance.isActive)
-        let rows = prompts.indices.flatMap { prompt in (0..<options.samples).map { Row(prompt: prompt, sample: $0) } }
-        let clock = TokenClock()
-        var prefix: PromptPrefix?
-        var first = 0
-        while first < rows.count {
+        try validate(prompts, samples: options.samples, batch: batch, isGuided: options.guidance != 1)
+        let toDraw = prompts.reduce(0) { $0 + (model.outputLength - $1.firstIDs.count) * options.samples }
+        var run = DecodingRun(
+            model, prompts: prompts, options: options, emptyPrompt: emptyPrompt, batch: batch, cacheType: cacheType)
+        let start = ContinuousClock.now
+        while !run.isDone {
             try cancellation.check()
-            let chunk = batchOfEqualLength(rows[first...], prompts, limit: batch)
-            let sequences = try withoutGradients {
-                try draw(
-                    chunk, of: prompts, prefix: &prefix, sampler: TokenSampler(options), guidance: guidance,
-                    cancellation: cancellation
-                ) { position, drawn in
-                    clock.add(drawn)
-                    progress(
-                        GenerationProgress(
-                            firstRow: first, batch: chunk.count, rows: rows.count, position: position,
-                            length: model.outputLength, tokensPerSecond: clock.tokensPerSecond))
-                }
+            try withoutGradients {
+                try run.fill()
+                try run.pass()
             }
-            for (row, ids) in zip(chunk, sequences) {
-                try body(GeneratedSample(prompt: row.prompt, sample: row.sample, ids: ids))
-            }
-            first += chunk.count
+            let seconds = (ContinuousClock.now - start) / .seconds(1)
+            progress(
+                GenerationProgress(
+                    finished: run.finishedCount, active: run.activeCount, rows: run.sampleCount,
+                    position: run.position, length: model.outputLength, drawn: run.drawn, toDraw: toDraw,
+                    passes: run.passes, tokensPerSecond: seconds > 0 ? Double(run.drawn) / seconds : 0))
+            while let sample = run.takeFinished() { try body(sample) }
         }
+        return GenerationStatistics(ids: run.drawn, passes: run.passes)
     }
 
     /// The most samples of one run, over all prompts.
     public static let mostRows = 10_000_000
-
-    // MARK: - Parts
-
-    /// One sequence to draw.
-    private struct Row {
-        let prompt: Int
-        let sample: Int
-    }
-
-    /// The next rows that can share caches: as many as fit whose prompts have equally many ids.
-    private func batchOfEqualLength(
-        _ rows: ArraySlice<Row>, _ prompts: [GenerationPrompt], limit: Int
-    ) -> [Row] {
-        guard let first = rows.first else { return [] }
-        let leader = prompts[first.prompt]
-        return Array(
-            rows.prefix(limit).prefix {
-                let prompt = prompts[$0.prompt]
-                return prompt.ids.count == leader.ids.count && prompt.firstIDs.count == leader.firstIDs.count
-            })
-    }
-
-    private func draw(
-        _ rows: [Row], of prompts: [GenerationPrompt], prefix: inout PromptPrefix?, sampler: TokenSampler,
-        guidance: Guidance, cancellation: CancellationFlag, drawn: (_ position: Int, _ ids: Int) -> Void
-    ) throws -> [[Int]] {
-        var sources = rows.map { prompts[$0.prompt] }
-        if guidance.isActive, let emptyPrompt {
-            // The rows without a prompt stand behind those with one, in the same order.
-            sources += sources.map { GenerationPrompt(ids: emptyPrompt, firstIDs: $0.firstIDs) }
-        }
-        let wanted = Set(sources)
-        if prefix.map({ !wanted.isSubset(of: $0.prompts) }) ?? true {
-            var seen = Set<GenerationPrompt>()
-            prefix = try PromptPrefix(sources.filter { seen.insert($0).inserted }, model: model)
-        }
-        guard let prefix else { return [] }
-        var (scores, cache) = prefix.rows(for: sources, capacity: prefix.length + model.outputLength)
-        var sequences = rows.map { prompts[$0.prompt].firstIDs }
-        let start = sequences.first?.count ?? 0
-        for position in start..<model.outputLength {
-            try cancellation.check()
-            let ids = try drawnIDs(scores, rows, position: position, sampler: sampler, guidance: guidance)
-            for (index, id) in ids.enumerated() { sequences[index].append(id) }
-            drawn(position + 1, ids.count)
-            guard position + 1 < model.outputLength else { break }
-            let next = sources.count > rows.count ? ids + ids : ids
-            scores = model.step(output: Tensor(next.map { Int64($0) }), position: position, cache: &cache)
-        }
-        return sequences
-    }
-
-    /// One id per row from scores `[rows or 2 rows, vocabulary]`.
-    private func drawnIDs(
-        _ scores: Tensor, _ rows: [Row], position: Int, sampler: TokenSampler, guidance: Guidance
-    ) throws -> [Int] {
-        let values = scores.scalars(Float.self)
-        let width = scores.shape[1]
-        return try rows.indices.map { index in
-            let prompted = values[index * width..<(index + 1) * width]
-            guard guidance.isActive else {
-                return try sampler.draw(Array(prompted), sample: rows[index].sample, position: position)
-            }
-            let other = rows.count + index
-            let joined = guidance.applied(with: prompted, without: values[other * width..<(other + 1) * width])
-            return try sampler.draw(joined, sample: rows[index].sample, position: position)
-        }
-    }
 
     private func validate(_ prompts: [GenerationPrompt], samples: Int, batch: Int, isGuided: Bool) throws {
         guard batch >= 1 else {
@@ -191,24 +123,5 @@ public final class Generator {
                 .invalidSampling, "Guidance needs the ids of an empty prompt, which this model does not have; use 1.")
         }
         try check(emptyPrompt, below: model.inputTokenCount, atMost: model.inputCapacity, "input")
-        if let other = prompts.first(where: { $0.ids.count != emptyPrompt.count }) {
-            throw GenerationError(
-                .invalidInput,
-                "Guidance needs prompts of \(emptyPrompt.count) ids, as many as the empty one has; one has "
-                    + "\(other.ids.count).")
-        }
-    }
-}
-
-/// Counts drawn ids against the time since it was made.
-private final class TokenClock {
-    private let start = ContinuousClock.now
-    private var count = 0
-
-    func add(_ ids: Int) { count += ids }
-
-    var tokensPerSecond: Double {
-        let elapsed = (ContinuousClock.now - start) / .seconds(1)
-        return elapsed > 0 ? Double(count) / elapsed : 0
     }
 }

@@ -87,7 +87,7 @@ public func scaledDotProductAttention(
                 // Without gradients the row-invariant kernel serves, so that prefill, decoding and batches agree bit for bit.
                 if !records && dense == nil && shape.dropout == 0 {
                     mm_attention_cached_f32(
-                        &shape, nil, q.pointer(Float.self), k.pointer(Float.self), v.pointer(Float.self),
+                        &shape, q.pointer(Float.self), k.pointer(Float.self), v.pointer(Float.self),
                         output.mutablePointer(Float.self))
                 } else {
                     mm_attention_forward_f32(

@@ -58,6 +58,13 @@ public struct RandomKey: Sendable, Hashable {
     }
 }
 
+extension RandomKey {
+    /// Uniform `float32` numbers in the open interval (0, 1): element `i` becomes number `first + i` of the stream.
+    public func fillUniform(_ numbers: UnsafeMutableBufferPointer<Float>, from first: Int = 0) {
+        mm_philox_uniform_f32(seed, stream, UInt64(first), numbers.count, numbers.baseAddress)
+    }
+}
+
 extension Tensor {
     /// Uniform `float32` numbers in the open interval (0, 1); element `i` is number `first + i` of the stream.
     public static func uniform(_ shape: [Int], key: RandomKey, from first: Int = 0) -> Tensor {

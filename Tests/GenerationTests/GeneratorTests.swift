@@ -115,7 +115,7 @@ import Testing
         #expect(try generator.generate([prompt], options: Self.options, batch: 1) == samples)
     }
 
-    @Test("prompts of different lengths do not meet in one batch")
+    @Test("prompts of different lengths share a batch")
     func lengths() throws {
         let short = GenerationPrompt(ids: [3, 4])
         let mixed = try ids([TinyModels.prompts[0], short, TinyModels.prompts[1]])
@@ -147,14 +147,25 @@ import Testing
         #expect(found.contains("empty prompt"))
     }
 
+    @Test("the empty prompt of guidance may be of another length")
+    func guidedLengths() throws {
+        var options = Self.options
+        options.guidance = 2
+        let prompts = [GenerationPrompt(ids: [3, 4]), TinyModels.prompts[0]]
+        let together = try ids(prompts, options)
+        #expect(together == (try prompts.flatMap { try ids([$0], options, batch: 1) }))
+    }
+
     @Test("a set flag stops at once, and a flag set on the way stops there")
     func cancellation() throws {
         let generator = Generator(try TinyModels.textVideo())
         let flag = CancellationFlag()
         var last = 0
+        var options = Self.options
+        options.window = .positions(1)
         #expect(throws: CancellationError.self) {
             try generator.generate(
-                TinyModels.prompts, options: Self.options, cancellation: flag,
+                TinyModels.prompts, options: options, cancellation: flag,
                 progress: { state in
                     last = state.position
                     if state.position == 5 { flag.set() }
@@ -166,7 +177,7 @@ import Testing
         }
     }
 
-    @Test("progress goes up to the end, and samples come in order as their batch is done")
+    @Test("progress goes up to the end, and samples come in order")
     func progress() throws {
         let generator = Generator(try TinyModels.textVideo())
         var fractions: [Double] = []
@@ -175,6 +186,7 @@ import Testing
             TinyModels.prompts, options: Self.options, batch: 4, progress: { fractions.append($0.fraction) },
             each: { order.append([$0.prompt, $0.sample]) })
         #expect(fractions == fractions.sorted())
+        #expect(fractions.first.map { $0 > 0 && $0 < 1 } == true)
         #expect(fractions.last == 1)
         #expect(order == (0..<3).flatMap { prompt in (0..<3).map { [prompt, $0] } })
     }

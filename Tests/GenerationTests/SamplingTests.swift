@@ -109,6 +109,51 @@ import Testing
         }
     }
 
+    @Test("a draw takes the largest score and noise among what a plain sort would allow", arguments: 0..<40)
+    func plainRule(_ round: Int) throws {
+        let key = RandomKey(seed: UInt64(round))
+        // Rounded, so that some are equal.
+        let scores = Tensor.normal([300], key: key, deviation: 3).scalars(Float.self).map { ($0 * 4).rounded() / 4 }
+        let options = SamplingOptions(
+            seed: 7, temperature: [1, 0.5, 1.3][round % 3], topK: round % 2 == 0 ? 1 + round * 5 : nil,
+            topP: round % 5 < 3 ? 0.6 + Double(round) / 120 : nil, minP: round % 7 == 0 ? 0.05 : nil)
+        let scaled = scores.map { Float(Double($0) / options.temperature) }
+        var ids = scores.indices.sorted { scaled[$0] != scaled[$1] ? scaled[$0] > scaled[$1] : $0 < $1 }
+        if let k = options.topK, k < ids.count {
+            let last = scaled[ids[k - 1]]
+            ids = ids.filter { scaled[$0] >= last }
+        }
+        func weight(_ id: Int) -> Double { exp(Double(scaled[id]) - Double(scaled[ids[0]])) }
+        if let p = options.topP {
+            let limit = p * ids.sorted().map(weight).reduce(0, +)
+            var (sum, kept) = (0.0, [Int]())
+            for id in ids where sum < limit {
+                kept.append(id)
+                sum += weight(id)
+            }
+            ids = kept
+        }
+        if let p = options.minP { ids = ids.filter { weight($0) >= p } }
+        let uniform = Tensor.uniform([300], key: RandomKey(seed: 7).derived("token", 3, round)).scalars(Float.self)
+        let values = ids.map { Double(scaled[$0]) - log(-log(Double(uniform[$0]))) }
+        let best = try #require(zip(ids, values).max { $0.1 < $1.1 }).0
+        let sampler = TokenSampler(options)
+        #expect(sampler.allowedIDs(scaled) == ids.sorted())
+        #expect(try sampler.draw(scores, sample: 3, position: round) == best)
+    }
+
+    @Test("selection finds what sorting finds")
+    func selection() {
+        for round in 0..<60 {
+            let count = 1 + round * 7 % 90
+            var values = RandomKey(seed: UInt64(round)).words(count).map { Float($0 % UInt32(1 + round)) }
+            let sorted = values.sorted(by: >)
+            for k in [1, (count + 1) / 2, count] {
+                #expect(values.withUnsafeMutableBufferPointer { TopKFilter.largest(k, of: $0) } == sorted[k - 1])
+            }
+        }
+    }
+
     @Test(
         "scores that are not numbers are an error",
         arguments: [[Float.nan, 1], [-.infinity, -.infinity], [.infinity, 0]])

@@ -35,6 +35,18 @@ enum TinyModels {
         return try loud(ModelRegistry.build("video_gpt", arguments: arguments, source: "test", seed: seed))
     }
 
+    /// A GPT that finds id 7 likeliest everywhere.
+    static func constantVideo() throws -> MultimodalGPT {
+        let model = try textVideo()
+        var weight = Tensor.zeros(try #require(model.stateDictionary["to_logit.weight"]).shape).scalars(Float.self)
+        for column in 0..<48 { weight[(26 + 7) * 48 + column] = 1 }
+        try model.assign([
+            "to_logit.weight": Tensor(weight, shape: [66, 48]), "norm.weight": Tensor.zeros([48]),
+            "norm.bias": Tensor.ones([48]),
+        ])
+        return model
+    }
+
     /// A new GPT finds every id equally likely; random output weights make its scores differ.
     private static func loud(_ module: Module) throws -> MultimodalGPT {
         let weight = "to_logit.weight"

@@ -4,96 +4,183 @@ import TestSupport
 import Testing
 
 @Suite struct KeyValueCacheTests {
-    private func piece(_ length: Int, _ seed: UInt64, batch: Int = 2) -> Tensor {
-        Tensor.normal([batch, 3, length, 4], key: RandomKey(seed: seed))
+    private static let shape = CacheShape(layers: 2, heads: 3, headWidth: 4)
+
+    private func tokens(_ count: Int, _ seed: UInt64, width: Int = 12) -> Tensor {
+        Tensor.normal([count, width], key: RandomKey(seed: seed))
     }
 
-    @Test("appended positions come out in order")
+    /// Reads tokens in all layers; the result of the last.
+    @discardableResult
+    private func read(_ cache: inout KeyValueCache, _ pieces: [CachePiece], _ x: Tensor) -> Tensor {
+        var result = x
+        for layer in 0..<cache.shape.layers {
+            result = cache.attended(layer: layer, pieces, query: x * 0.5, key: x * 2, value: x + Double(layer))
+        }
+        cache.advance(pieces)
+        return result
+    }
+
+    /// `[count, heads * width]` as `[heads, count, width]`.
+    private func byHead(_ x: Tensor, _ shape: CacheShape = shape) -> Tensor {
+        x.reshaped(to: [x.shape[0], shape.heads, shape.headWidth]).transposed(0, 1).contiguous()
+    }
+
+    @Test("rows grow on their own and hold what was appended, layer by layer")
     func appending() {
-        var cache = KeyValueCache(batch: 2, heads: 3, capacity: 7, headWidth: 4)
-        #expect(cache.length == 0 && cache.capacity == 7 && cache.filledKeys.shape == [2, 3, 0, 4])
-        cache.append(piece(4, 1), piece(4, 2))
-        cache.append(piece(1, 3), piece(1, 4))
-        cache.append(piece(2, 5), piece(2, 6))
-        #expect(cache.length == 7)
-        #expect(
-            differenceInBits(cache.filledKeys, concatenated([piece(4, 1), piece(1, 3), piece(2, 5)], axis: 2)) == nil)
-        #expect(
-            differenceInBits(cache.filledValues, concatenated([piece(4, 2), piece(1, 4), piece(2, 6)], axis: 2)) == nil)
+        var cache = KeyValueCache(Self.shape, rows: 3)
+        cache.start(0, room: 7)
+        cache.start(2, room: 4)
+        #expect(cache.rowCount == 3 && cache.length(of: 0) == 0 && cache.capacity(of: 0) == 7)
+        let (a, b) = (tokens(5, 1), tokens(2, 2))
+        read(&cache, [CachePiece(row: 2, count: 1), CachePiece(row: 0, count: 4)], a)
+        read(&cache, [CachePiece(row: 0, count: 2)], b)
+        #expect((0..<3).map { cache.length(of: $0) } == [6, 0, 1])
+        let expected = concatenated([a.sliced(0, 1..<5), b])
+        for layer in 0..<2 {
+            let (keys, values) = cache.contents(of: 0, layer: layer)
+            #expect(differenceInBits(keys, byHead(expected * 2)) == nil)
+            #expect(differenceInBits(values, byHead(expected + Double(layer))) == nil)
+        }
+        #expect(differenceInBits(cache.contents(of: 2, layer: 1).keys, byHead(a.sliced(0, 0..<1) * 2)) == nil)
     }
 
     @Test("a copy and its original go their own ways")
     func valueSemantics() {
-        var first = KeyValueCache(batch: 2, heads: 3, capacity: 4, headWidth: 4)
-        first.append(piece(2, 1), piece(2, 2))
-        let view = first.filledKeys
+        var first = KeyValueCache(Self.shape, rows: 1)
+        first.start(0, room: 4)
+        read(&first, [CachePiece(row: 0, count: 2)], tokens(2, 1))
         var second = first
-        first.append(piece(1, 3), piece(1, 4))
-        second.append(piece(2, 5), piece(2, 6))
-        #expect(first.length == 3 && second.length == 4)
-        #expect(differenceInBits(first.filledKeys, concatenated([piece(2, 1), piece(1, 3)], axis: 2)) == nil)
-        #expect(differenceInBits(second.filledKeys, concatenated([piece(2, 1), piece(2, 5)], axis: 2)) == nil)
-        #expect(differenceInBits(view, piece(2, 1)) == nil)
+        read(&first, [CachePiece(row: 0, count: 1)], tokens(1, 3))
+        read(&second, [CachePiece(row: 0, count: 2)], tokens(2, 5))
+        #expect(first.length(of: 0) == 3 && second.length(of: 0) == 4)
+        let (one, two) = (first.contents(of: 0, layer: 0).keys, second.contents(of: 0, layer: 0).keys)
+        #expect(differenceInBits(one, byHead(concatenated([tokens(2, 1), tokens(1, 3)]) * 2)) == nil)
+        #expect(differenceInBits(two, byHead(concatenated([tokens(2, 1), tokens(2, 5)]) * 2)) == nil)
     }
 
-    @Test("sequences continue what others had seen, without a copy of it and with room of their own")
-    func continuing() {
-        var cache = KeyValueCache(batch: 2, heads: 3, capacity: 4, headWidth: 4)
-        cache.append(piece(2, 1), piece(2, 2))
-        var next = cache.continuing(rows: [1, 0, 1], capacity: 6)
-        #expect(next.batch == 3 && next.length == 2 && next.sharedLength == 2 && next.capacity == 6)
-        let rows = [1, 0, 1].map { piece(2, 1).sliced(0, $0..<($0 + 1)) }
-        #expect(differenceInBits(next.filledKeys, concatenated(rows)) == nil)
-        next.append(piece(4, 3, batch: 3), piece(4, 4, batch: 3))
-        #expect(next.length == 6)
-        #expect(cache.length == 2 && differenceInBits(cache.filledValues, piece(2, 2)) == nil)
-        let empty = KeyValueCache(batch: 1, heads: 3, capacity: 4, headWidth: 4).continuing(rows: [0, 0], capacity: 4)
-        #expect(empty.length == 0 && empty.batch == 2)
+    @Test("what is set back and read anew has the bits of what was never read wrongly", arguments: CacheType.allCases)
+    func settingBack(_ type: CacheType) {
+        var shape = Self.shape
+        shape.type = type
+        var (straight, detour) = (KeyValueCache(shape, rows: 1), KeyValueCache(shape, rows: 1))
+        straight.start(0, room: 9)
+        detour.start(0, room: 9)
+        let address = detour.address(of: 0)
+        read(&straight, [CachePiece(row: 0, count: 3)], tokens(3, 1))
+        read(&detour, [CachePiece(row: 0, count: 7)], concatenated([tokens(3, 1), tokens(4, 8)]))
+        detour.truncate(0, to: 3)
+        let pieces = [CachePiece(row: 0, count: 2)]
+        #expect(differenceInBits(read(&straight, pieces, tokens(2, 2)), read(&detour, pieces, tokens(2, 2))) == nil)
+        #expect(detour.length(of: 0) == 5 && detour.address(of: 0) == address)
     }
 
-    @Test("attention over a shared prefix has the bits of attention over a copy", arguments: [1, 3, 11])
-    func sharedAttention(_ new: Int) {
-        for (length, width) in [(1, 4), (70, 12), (9, 64), (130, 20)] {
-            func piece(_ batch: Int, _ length: Int, _ seed: UInt64) -> Tensor {
-                Tensor.normal([batch, 3, length, width], key: RandomKey(seed: seed))
-            }
-            var prompts = KeyValueCache(batch: 2, heads: 3, capacity: length, headWidth: width)
-            prompts.append(piece(2, length, 1), piece(2, length, 2))
-            var shared = prompts.continuing(rows: [1, 0, 0, 1], capacity: length + 2 * new)
-            var copied = KeyValueCache(batch: 4, heads: 3, capacity: length + 2 * new, headWidth: width)
-            copied.append(shared.filledKeys, shared.filledValues)
-            for step in 0..<2 {
-                let (keys, values) = (piece(4, new, UInt64(3 + step)), piece(4, new, UInt64(5 + step)))
-                shared.append(keys, values)
-                copied.append(keys, values)
-                let query = piece(4, new, UInt64(7 + step))
-                #expect(differenceInBits(shared.attended(by: query), copied.attended(by: query)) == nil)
+    @Test("any cut into passes, any company and any sharing give the same bits", arguments: CacheType.allCases)
+    func rowsAreAlone(_ type: CacheType) {
+        for (heads, width, length) in [(1, 1, 5), (3, 12, 70), (2, 64, 137), (2, 20, 9)] {
+            let shape = CacheShape(layers: 1, heads: heads, headWidth: width, type: type)
+            let x = tokens(length, 7, width: heads * width)
+            var whole = KeyValueCache(shape, rows: 1)
+            whole.start(0, room: length)
+            let expected = read(&whole, [CachePiece(row: 0, count: length)], x)
+            for cut in [1, 2, length / 2, length - 1] {
+                var prefix = KeyValueCache(shape, rows: 1)
+                prefix.start(0, room: cut)
+                read(&prefix, [CachePiece(row: 0, count: cut)], x.sliced(0, 0..<cut))
+                var cache = KeyValueCache(shape, rows: 3)
+                cache.start(0, after: prefix.prefix(of: 0), room: length - cut)
+                cache.start(1, after: prefix.prefix(of: 0), room: length)
+                cache.start(2, room: 11)
+                var position = cut
+                while position < length {
+                    let count = min(length - position, position % 9 + 1)
+                    let own = x.sliced(0, position..<position + count)
+                    let mixed = concatenated([tokens(1, 99, width: heads * width), own, own])
+                    let pieces = [
+                        CachePiece(row: 2, count: 1), CachePiece(row: 0, count: count),
+                        CachePiece(row: 1, count: count),
+                    ]
+                    if cache.length(of: 2) == 11 { cache.truncate(2, to: 0) }
+                    let found = read(&cache, pieces, mixed)
+                    let rows = expected.sliced(0, position..<position + count)
+                    #expect(differenceInBits(found.sliced(0, 1..<1 + count), rows) == nil)
+                    #expect(differenceInBits(found.sliced(0, 1 + count..<1 + 2 * count), rows) == nil)
+                    position += count
+                }
+                #expect(cache.sharedLength(of: 0) == cut && cache.length(of: 0) == length)
             }
         }
     }
 
+    @Test("narrow types come close", arguments: [(CacheType.float32, 1e-6), (.bfloat16, 0.02), (.int8, 0.03)])
+    func precision(_ type: CacheType, _ tolerance: Float) {
+        let shape = CacheShape(layers: 1, heads: 2, headWidth: 20, type: type)
+        let x = tokens(80, 3, width: 40)
+        var cache = KeyValueCache(shape, rows: 1)
+        cache.start(0, room: 80)
+        let found = read(&cache, [CachePiece(row: 0, count: 80)], x)
+        func heads(_ x: Tensor) -> Tensor { byHead(x, shape).unsqueezed(0) }
+        let exact = withoutGradients {
+            scaledDotProductAttention(heads(x * 0.5), heads(x * 2), heads(x), mask: .causal)
+        }
+        let expected = exact.selected(0, 0).transposed(0, 1).contiguous().reshaped(to: [80, 40])
+        let differences = zip(found.scalars(Float.self), expected.scalars(Float.self)).map { abs($0 - $1) }
+        #expect((differences.max() ?? .infinity) < 3 * tolerance)
+        if type == .float32 { #expect(differenceInBits(found, expected) == nil) }
+    }
+
+    @Test("bytes hold a vector within half a step of its largest number, and zeros")
+    func bytes() {
+        let shape = CacheShape(layers: 1, heads: 1, headWidth: 4, type: .int8)
+        var cache = KeyValueCache(shape, rows: 1)
+        cache.start(0, room: 3)
+        let x = Tensor([127, -1, 63.4, 0, 0, 0, 0, 0, -2, 1, 0.004, 2] as [Float], shape: [3, 4])
+        _ = cache.attended(layer: 0, [CachePiece(row: 0, count: 3)], query: x, key: x, value: x)
+        cache.advance([CachePiece(row: 0, count: 3)])
+        let found = cache.contents(of: 0, layer: 0).keys.scalars(Float.self)
+        let expected: [Float] = [127, -1, 63, 0, 0, 0, 0, 0, -2, 64 * 2 / 127, 0, 2]
+        #expect(zip(found, expected).allSatisfy { abs($0 - $1) < 1e-5 }, "\(found)")
+    }
+
+    @Test("numbers that are none stay visible in every type", arguments: CacheType.allCases, [Float.nan, .infinity])
+    func broken(_ type: CacheType, _ number: Float) {
+        let shape = CacheShape(layers: 1, heads: 1, headWidth: 4, type: type)
+        var cache = KeyValueCache(shape, rows: 1)
+        cache.start(0, room: 2)
+        let good = Tensor([1, 2, 3, 4] as [Float], shape: [1, 4])
+        let bad = Tensor([1, number, 3, 4] as [Float], shape: [1, 4])
+        let found = cache.attended(layer: 0, [CachePiece(row: 0, count: 1)], query: good, key: good, value: bad)
+        #expect(found.scalars(Float.self).contains { !$0.isFinite })
+    }
+
     @Test("decoding over the cache gives the full causal pass", arguments: [[5], [1, 1, 1, 1, 1], [3, 2], [1, 4]])
-    func decoding(_ pieces: [Int]) throws {
+    func decoding(_ lengths: [Int]) throws {
         let layer = MultiHeadAttention(queryWidth: 12, heads: 3, random: RandomKey(seed: 5))
         let x = Tensor.normal([2, 5, 12], key: RandomKey(seed: 6))
         let full = withoutGradients { layer(x, options: AttentionOptions(mask: .causal), .inference).output }
-        var cache = KeyValueCache(batch: 2, heads: 3, capacity: 5, headWidth: 4)
+        var cache = KeyValueCache(CacheShape(layers: 1, heads: 3, headWidth: 4), rows: 2)
+        for row in 0..<2 { cache.start(row, room: 5) }
         var parts: [Tensor] = []
         var position = 0
-        for length in pieces {
-            let part = x.sliced(1, position..<(position + length))
-            parts.append(withoutGradients { layer(part, cache: &cache) })
+        for length in lengths {
+            let part = x.sliced(1, position..<(position + length)).contiguous().reshaped(to: [2 * length, 12])
+            let pieces = (0..<2).map { CachePiece(row: $0, count: length) }
+            parts.append(
+                withoutGradients { layer(part, cache: &cache, layer: 0, pieces) }.reshaped(to: [2, length, 12]))
+            cache.advance(pieces)
             position += length
         }
         // Bit for bit: rows do not depend on what they are computed with.
         #expect(differenceInBits(concatenated(parts, axis: 1), full) == nil)
     }
 
-    @Test("appending past the capacity traps with the numbers")
+    @Test("appending past the room traps with the numbers")
     func overflow() async {
         await #expect(processExitsWith: .failure) {
-            var cache = KeyValueCache(batch: 1, heads: 1, capacity: 2, headWidth: 1)
-            cache.append(Tensor.zeros([1, 1, 3, 1]), Tensor.zeros([1, 1, 3, 1]))
+            var cache = KeyValueCache(CacheShape(layers: 1, heads: 1, headWidth: 1), rows: 1)
+            cache.start(0, room: 2)
+            let x = Tensor.zeros([3, 1])
+            _ = cache.attended(layer: 0, [CachePiece(row: 0, count: 3)], query: x, key: x, value: x)
         }
     }
 }

@@ -153,7 +153,7 @@ struct KernelAttentionTests {
                 let i = inputs(c)
                 var all = [Float](repeating: .nan, count: i.go.count), single = all
                 var expected = [Double](repeating: 0, count: i.go.count)
-                withThreads(5) { mm_attention_cached_f32(&s, nil, i.q, i.k, i.v, &all) }
+                withThreads(5) { mm_attention_cached_f32(&s, i.q, i.k, i.v, &all) }
                 mm_attention_forward_f64(&s, widened(i.q), widened(i.k), widened(i.v), &expected, nil)
                 #expect(largestDifference(all, expected) < 1e-5)
                 for row in 0..<queries {
@@ -163,7 +163,7 @@ struct KernelAttentionTests {
                     i.q.withUnsafeBufferPointer { q in
                         single.withUnsafeMutableBufferPointer { o in
                             mm_attention_cached_f32(
-                                &alone, nil, q.baseAddress.map { $0 + row * s.q_step.2 }, i.k, i.v,
+                                &alone, q.baseAddress.map { $0 + row * s.q_step.2 }, i.k, i.v,
                                 o.baseAddress.map { $0 + row * s.o_step.2 })
                         }
                     }

@@ -110,19 +110,44 @@ void mm_attention_backward_f32(const mm_attention *shape, const float *q, const 
                                const float *statistics, const float *go, float *gq, float *gk, float *gv);
 void mm_attention_backward_f64(const mm_attention *shape, const double *q, const double *k, const double *v, const double *o,
                                const double *statistics, const double *go, double *gq, double *gk, double *gv);
-// Keys and values before those of the struct, which several batch rows may share: batch row b continues row rows[b] of them.
-// Every query sees all of them.
-typedef struct {
-    const float *keys, *values;
-    long k_step[3], v_step[3], length;
-    const int64_t *rows;
-} mm_attention_prefix;
+// Inference: each query row's result has the same bits whatever the number of rows in the call (prefill, decode and
+// batches agree). Same struct; no dropout, no mask but `causal`.
+void mm_attention_cached_f32(const mm_attention *shape, const float *q, const float *k, const float *v, float *o);
 
-// Inference over a cache: each query row's result has the same bits whatever the number of rows in the call and whether
-// earlier positions lie in a prefix (prefill, decode and batches agree). Same struct; no dropout, no mask but `causal`.
-// `prefix` may be NULL.
-void mm_attention_cached_f32(const mm_attention *shape, const mm_attention_prefix *prefix, const float *q, const float *k,
-                             const float *v, float *o);
+// ---- Attention over caches (attention_rows) --------------------------------------------------------------------------
+
+// What a cache's numbers are stored as: floats, the upper halves of floats (rounded to nearest even), or signed bytes with
+// one scale per head and position. Arithmetic is in floats always.
+enum { MM_CACHE_F32, MM_CACHE_BF16, MM_CACHE_I8 };
+
+// Keys and values of positions that follow each other: head h, position p, channel c at [(h*room + p)*dim + c], and the
+// scales (MM_CACHE_I8 only) at [h*room + p].
+typedef struct {
+    void *keys, *values;
+    float *key_scales, *value_scales;
+    long room, length;
+} mm_cache_span;
+
+// One sequence: its first positions may be another's (shared, only read), the others are its own. The call appends
+// `queries` positions to `own`, whose length is the one before; there is room. They are the tokens first, first + 1, ...
+typedef struct {
+    mm_cache_span shared, own;
+    long queries, first;
+} mm_cache_row;
+
+// Token t, head h, channel c of the queries is q[t*q_step + h*dim + c], likewise keys and values (kv_step) and the result.
+typedef struct {
+    long rows, heads, dim;
+    int type;
+    double scale;
+    long q_step, kv_step, o_step;
+} mm_cache_attention;
+
+// Appends the keys and values of the rows' tokens to their caches; then every token attends to all positions of its
+// sequence up to its own. The result's bits depend on neither the other rows nor on how many tokens are read at once, nor
+// on what is shared. Own positions of two rows never overlap.
+void mm_attention_rows_f32(const mm_cache_attention *shape, const mm_cache_row *rows, const float *q, const float *k,
+                           const float *v, float *o);
 
 // ---- Random numbers (philox.c) ---------------------------------------------------------------------------------------
 

@@ -13,6 +13,20 @@ struct Guidance: Sendable {
 
     /// Joins the scores of one sample, each one per id.
     func applied(with prompted: ArraySlice<Float>, without unprompted: ArraySlice<Float>) -> [Float] {
-        zip(prompted, unprompted).map { $1 + scale * ($0 - $1) }
+        var result = [Float](repeating: 0, count: prompted.count)
+        prompted.withUnsafeBufferPointer { prompted in
+            unprompted.withUnsafeBufferPointer { apply(with: prompted, without: $0, to: &result) }
+        }
+        return result
+    }
+
+    /// The same over memory.
+    func apply(
+        with prompted: UnsafeBufferPointer<Float>, without unprompted: UnsafeBufferPointer<Float>,
+        to result: inout [Float]
+    ) {
+        result.withUnsafeMutableBufferPointer { result in
+            for id in 0..<result.count { result[id] = unprompted[id] + scale * (prompted[id] - unprompted[id]) }
+        }
     }
 }

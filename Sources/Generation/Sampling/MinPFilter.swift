@@ -1,3 +1,5 @@
+import Foundation
+
 /// Keeps the ids that are at least `p` times as probable as the best one.
 ///
 /// Like ``TopPFilter`` it follows the model's certainty, and it holds up better at high temperatures. Typical: 0.02 to 0.1.
@@ -6,8 +8,16 @@
 struct MinPFilter: ScoreFilter {
     let p: Double
 
-    func filter(_ scores: [Float], _ allowed: ArraySlice<Int>) -> ArraySlice<Int> {
-        let count = relativeProbabilities(scores, allowed).prefix { $0 >= p }.count
-        return allowed.prefix(max(count, 1))
+    func filter(_ candidates: inout Candidates) {
+        var kept = 0
+        // Far below the limit no exponential is needed to know.
+        let rough = Float(Double(candidates.best) + log(p) - 0.001)
+        for index in candidates.ids.indices {
+            let id = candidates.ids[index]
+            guard candidates.scores[Int(id)] >= rough, candidates.relativeProbability(id) >= p else { continue }
+            candidates.ids[kept] = id
+            kept += 1
+        }
+        candidates.ids.removeLast(candidates.ids.count - kept)
     }
 }

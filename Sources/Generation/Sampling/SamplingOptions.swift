@@ -1,6 +1,6 @@
 /// How ids are drawn from the model's scores.
 ///
-/// The same options, model and prompt give the same ids on any number of threads and in any batch.
+/// The same options, model and prompt give the same ids on any number of threads, in any batch and with any window.
 public struct SamplingOptions: Sendable, Hashable {
     /// Names the random numbers.
     public var seed: UInt64
@@ -16,11 +16,13 @@ public struct SamplingOptions: Sendable, Hashable {
     public var guidance: Double
     /// How many samples of each prompt.
     public var samples: Int
+    /// How many positions of a sample are read in one pass; it changes the number of passes, never the ids.
+    public var window: DecodingWindow
 
     /// Creates options; the defaults draw one sample from the model's own distribution.
     public init(
         seed: UInt64 = 0, temperature: Double = 1, topK: Int? = nil, topP: Double? = nil, minP: Double? = nil,
-        guidance: Double = 1, samples: Int = 1
+        guidance: Double = 1, samples: Int = 1, window: DecodingWindow = .automatic
     ) {
         self.seed = seed
         self.temperature = temperature
@@ -29,6 +31,7 @@ public struct SamplingOptions: Sendable, Hashable {
         self.minP = minP
         self.guidance = guidance
         self.samples = samples
+        self.window = window
     }
 
     /// The most samples of one prompt that a run may ask for.
@@ -60,6 +63,9 @@ public struct SamplingOptions: Sendable, Hashable {
         }
         guard (1...Self.mostSamples).contains(samples) else {
             throw refuse("number of samples", "\(samples)", "between 1 and \(Self.mostSamples)")
+        }
+        if case .positions(let count) = window, !(1...DecodingWindow.most).contains(count) {
+            throw refuse("window", "\(count)", "between 1 and \(DecodingWindow.most), or automatic")
         }
     }
 }

@@ -1,20 +1,46 @@
+import Foundation
+
 /// Removes ids from what may be drawn.
 ///
-/// A filter sees the scores of all ids (already divided by the temperature) and the ids that are still allowed, and returns
-/// those that stay, at least one. Which ids stay depends on nothing else.
+/// A filter sees the ids that are still allowed and their scores (already divided by the temperature) and keeps some of
+/// them, at least one. Which ids stay depends on nothing else.
 protocol ScoreFilter: Sendable {
-    /// The ids of `allowed` that stay.
-    ///
-    /// - Parameters:
-    ///   - scores: one per id of the vocabulary; any numbers.
-    ///   - allowed: ids, best score first; of equal scores the lower id first; not empty.
-    /// - Returns: a beginning of `allowed`, not empty.
-    func filter(_ scores: [Float], _ allowed: ArraySlice<Int>) -> ArraySlice<Int>
+    /// Removes ids.
+    func filter(_ candidates: inout Candidates)
 }
 
-/// The probabilities of `ids` by their scores, not normalized: 1 for the best, which stands first.
-func relativeProbabilities(_ scores: [Float], _ ids: ArraySlice<Int>) -> [Double] {
-    guard let first = ids.first else { return [] }
-    let best = Double(scores[first])
-    return ids.map { exponential(Double(scores[$0]) - best) }
+/// The ids that may be drawn, with memory that is used again for every draw.
+struct Candidates {
+    /// Divided by the temperature, one per id of the vocabulary; none is NaN.
+    var scores: [Float]
+    /// The ids that are allowed, in any order; not empty.
+    var ids: [Int32]
+    /// The largest score.
+    var best: Float
+    /// Room for filters.
+    var values: [Float] = []
+    /// Likewise.
+    var keys: [UInt64] = []
+
+    /// Every id of some scores is allowed.
+    init(_ scores: [Float] = []) {
+        self.scores = scores
+        ids = scores.indices.map { Int32($0) }
+        best = scores.max() ?? 0
+    }
+
+    /// How probable an id is beside the best one, in 0...1.
+    func relativeProbability(_ id: Int32) -> Double {
+        exp(Double(scores[Int(id)]) - Double(best))
+    }
+
+    /// Keeps the ids whose score is at least `limit`.
+    mutating func keep(atLeast limit: Float) {
+        var kept = 0
+        for index in ids.indices where scores[Int(ids[index])] >= limit {
+            ids[kept] = ids[index]
+            kept += 1
+        }
+        ids.removeLast(ids.count - kept)
+    }
 }

@@ -6,7 +6,7 @@ import Tensors
 /// The drawn id is the one with the largest `score / temperature + noise`, where the noise of every id is a Gumbel number
 /// named by (seed, sample, position, id). That is a draw from the softmax of the scores (the Gumbel-max trick, Gumbel 1954;
 /// Maddison et al. 2014), and since the noise belongs to the id and not to the order of work, it comes out the same in any
-/// batch and on any number of threads. Two prompts with one seed share their noise.
+/// batch, in any window and on any number of threads. Two prompts with one seed share their noise.
 public struct TokenSampler: Sendable {
     /// The options that it follows.
     public let options: SamplingOptions
@@ -33,22 +33,60 @@ public struct TokenSampler: Sendable {
     /// - Returns: an id in `0..<vocabulary`.
     /// - Throws: ``GenerationError`` with code `.brokenScores` when no score is a number.
     public func draw(_ scores: [Float], sample: Int, position: Int) throws -> Int {
-        guard let best = Self.best(scores), scores[best] > -.infinity, scores[best] < .infinity else {
-            throw GenerationError(
-                .brokenScores,
-                "The model's scores at position \(position) are not numbers; its weights are damaged, or its training "
-                    + "diverged.")
-        }
+        var memory = SamplerMemory()
+        let id = scores.withUnsafeBufferPointer { draw($0, sample: sample, position: position, memory: &memory) }
+        guard let id else { throw Self.brokenScores(position: position) }
+        return id
+    }
+
+    /// What is wrong when no id can be drawn.
+    static func brokenScores(position: Int) -> GenerationError {
+        GenerationError(
+            .brokenScores,
+            "The model's scores at position \(position) are not numbers; its weights are damaged, or its training "
+                + "diverged.")
+    }
+
+    /// The same over memory; `nil` when the scores are not numbers.
+    func draw(
+        _ scores: UnsafeBufferPointer<Float>, sample: Int, position: Int, memory: inout SamplerMemory
+    ) -> Int? {
+        guard let best = Self.best(scores) else { return nil }
         guard options.temperature > 0 else { return best }
-        let scaled = scores.map { Float(Double($0) / options.temperature) }
-        let allowed = allowedIDs(scaled)
-        let uniform = Tensor.uniform([scores.count], key: key.derived("token", sample, position)).scalars(Float.self)
-        var (winner, highest) = (best, -Double.infinity)
-        for id in allowed where scaled[id] > -.infinity {
-            let value = Double(scaled[id]) + Self.gumbel(uniform[id])
-            if value > highest { (winner, highest) = (id, value) }
+        let vocabulary = scores.count
+        if memory.candidates.scores.count != vocabulary { memory = SamplerMemory(vocabulary: vocabulary) }
+        if options.temperature == 1 {
+            memory.candidates.scores.withUnsafeMutableBufferPointer { _ = $0.update(from: scores) }
+        } else {
+            let temperature = options.temperature
+            memory.candidates.scores.withUnsafeMutableBufferPointer { scaled in
+                for id in 0..<vocabulary { scaled[id] = Float(Double(scores[id]) / temperature) }
+            }
         }
-        return winner
+        memory.candidates.best = memory.candidates.scores[best]
+        // A temperature close to 0 makes the scores infinite.
+        guard memory.candidates.best.isFinite else { return best }
+        memory.uniform.withUnsafeMutableBufferPointer { uniform in
+            key.derived("token", sample, position).fillUniform(uniform)
+        }
+        guard !filters.isEmpty else {
+            return memory.candidates.scores.withUnsafeBufferPointer { scores in
+                memory.uniform.withUnsafeBufferPointer { uniform in
+                    var winner = Winner(best, scores: scores, uniform: uniform)
+                    for id in 0..<vocabulary { winner.meet(id) }
+                    return winner.id
+                }
+            }
+        }
+        applyFilters(&memory.candidates)
+        return memory.candidates.scores.withUnsafeBufferPointer { scores in
+            memory.uniform.withUnsafeBufferPointer { uniform in
+                // The best id is allowed by every filter.
+                var winner = Winner(best, scores: scores, uniform: uniform)
+                for id in memory.candidates.ids { winner.meet(Int(id)) }
+                return winner.id
+            }
+        }
     }
 
     /// The ids that may be drawn, in ascending order.
@@ -56,33 +94,71 @@ public struct TokenSampler: Sendable {
     /// - Parameter scores: divided by the temperature.
     /// - Returns: ids of the vocabulary, at least one.
     func allowedIDs(_ scores: [Float]) -> [Int] {
-        guard !filters.isEmpty else { return Array(scores.indices) }
-        // Score and id in one number each: best score first, lower id first, and a sort without calls.
-        var keys = scores.indices.map { UInt64(Self.descendingBits(scores[$0])) << 32 | UInt64($0) }
-        keys.sort()
-        let ordered = keys.map { Int($0 & 0xFFFF_FFFF) }
-        return filters.reduce(ordered[...]) { $1.filter(scores, $0) }.sorted()
+        var candidates = Candidates(scores)
+        applyFilters(&candidates)
+        return candidates.ids.map { Int($0) }.sorted()
     }
 
-    /// The best id, the lowest of equals; `nil` when a score is not a number.
-    private static func best(_ scores: [Float]) -> Int? {
-        guard var best = scores.indices.first else { return nil }
-        for id in scores.indices {
-            if scores[id].isNaN { return nil }
-            if scores[id] > scores[best] { best = id }
+    private func applyFilters(_ candidates: inout Candidates) {
+        candidates.ids.removeAll(keepingCapacity: true)
+        for id in 0..<Int32(candidates.scores.count) { candidates.ids.append(id) }
+        for filter in filters { filter.filter(&candidates) }
+    }
+
+    /// The best id, the lowest of equals; `nil` when a score is not a number or the best is infinite.
+    private static func best(_ scores: UnsafeBufferPointer<Float>) -> Int? {
+        guard !scores.isEmpty else { return nil }
+        var (best, highest) = (0, scores[0])
+        var isBroken = false
+        for id in 0..<scores.count {
+            let score = scores[id]
+            isBroken = isBroken || score.isNaN
+            if score > highest { (best, highest) = (id, score) }
         }
-        return best
+        return isBroken || !highest.isFinite ? nil : best
+    }
+}
+
+/// What drawing needs, to be used again.
+struct SamplerMemory {
+    var candidates = Candidates()
+    var uniform: [Float] = []
+
+    init() {}
+
+    init(vocabulary: Int) {
+        candidates.scores = [Float](repeating: 0, count: vocabulary)
+        uniform = [Float](repeating: 0, count: vocabulary)
+    }
+}
+
+/// The id with the largest score and noise so far.
+private struct Winner {
+    private(set) var id: Int
+    private var highest: Double
+    private let scores: UnsafeBufferPointer<Float>
+    private let uniform: UnsafeBufferPointer<Float>
+
+    init(_ id: Int, scores: UnsafeBufferPointer<Float>, uniform: UnsafeBufferPointer<Float>) {
+        self.id = id
+        self.scores = scores
+        self.uniform = uniform
+        highest = Double(scores[id]) + Self.gumbel(uniform[id])
     }
 
-    /// Bits that are smaller the larger a number is, and the same for both zeros.
-    private static func descendingBits(_ score: Float) -> UInt32 {
-        let bits = (score == 0 ? 0 : score).bitPattern
-        return bits >> 31 == 1 ? bits : ~bits & 0x7FFF_FFFF
+    /// Takes another id's place into account; ids may come in any order and more than once.
+    mutating func meet(_ other: Int) {
+        // -log(-log u) <= -log(1 - u), so the id wins only if (1 - u) e^d <= 1, where d is what its score lacks; the
+        // beginning of the exponential's series refuses almost every id without a logarithm.
+        let lack = highest - Double(scores[other])
+        if lack > 0 {
+            let bound = 1 + lack * (1 + lack * (0.5 + lack * (1.0 / 6 + lack * (1.0 / 24))))
+            if (1 - Double(uniform[other])) * bound > 1.000001 { return }
+        }
+        let value = Double(scores[other]) + Self.gumbel(uniform[other])
+        if value > highest || (value == highest && other < id) { (id, highest) = (other, value) }
     }
 
     /// A Gumbel number from a uniform one in (0, 1).
     private static func gumbel(_ uniform: Float) -> Double { -log(-log(Double(uniform))) }
 }
-
-/// e to the power of `x`.
-func exponential(_ x: Double) -> Double { exp(x) }

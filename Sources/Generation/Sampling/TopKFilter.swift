@@ -7,10 +7,41 @@
 struct TopKFilter: ScoreFilter {
     let k: Int
 
-    func filter(_ scores: [Float], _ allowed: ArraySlice<Int>) -> ArraySlice<Int> {
-        guard k < allowed.count else { return allowed }
-        let last = scores[allowed[allowed.startIndex + k - 1]]
-        let end = allowed[(allowed.startIndex + k)...].firstIndex { scores[$0] < last } ?? allowed.endIndex
-        return allowed[..<end]
+    func filter(_ candidates: inout Candidates) {
+        guard k < candidates.ids.count else { return }
+        candidates.values.removeAll(keepingCapacity: true)
+        for id in candidates.ids { candidates.values.append(candidates.scores[Int(id)]) }
+        let last = candidates.values.withUnsafeMutableBufferPointer { Self.largest(k, of: $0) }
+        candidates.keep(atLeast: last)
+    }
+
+    /// The k-th largest number, by selection (Hoare 1961); the numbers are reordered.
+    ///
+    /// - Precondition: `1 <= k <= values.count`, and none is NaN.
+    static func largest(_ k: Int, of values: UnsafeMutableBufferPointer<Float>) -> Float {
+        var (low, high) = (0, values.count - 1)
+        while low < high {
+            // The middle one of three: no order that occurs makes this slow.
+            let (a, b, c) = (values[low], values[(low + high) / 2], values[high])
+            let pivot = max(min(a, b), min(max(a, b), c))
+            var (i, j) = (low, high)
+            while i <= j {
+                while values[i] > pivot { i += 1 }
+                while values[j] < pivot { j -= 1 }
+                if i <= j {
+                    values.swapAt(i, j)
+                    i += 1
+                    j -= 1
+                }
+            }
+            if k - 1 <= j {
+                high = j
+            } else if k - 1 >= i {
+                low = i
+            } else {
+                return pivot
+            }
+        }
+        return values[low]
     }
 }

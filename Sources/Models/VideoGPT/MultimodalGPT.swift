@@ -1,6 +1,6 @@
 // A GPT over two modalities: the ids of the first (a prompt) are followed by those of the second (codebook ids), which it
-// learns to continue. After TorchMultimodal's models/video_gpt/gpt.py; the decoder is in TransformerDecoder.swift, the
-// published shapes in VideoGPT.swift.
+// learns to continue. After TorchMultimodal's models/video_gpt/gpt.py; the decoder is in TransformerDecoder.swift,
+// decoding with a cache in MultimodalGPT+Decoding.swift, the published shapes in VideoGPT.swift.
 
 import NeuralNets
 import Tensors
@@ -113,7 +113,8 @@ public final class MultimodalGPT: Module {
     let toLogit: Linear
     /// The grid of the output modality's ids.
     public let latentShape: [Int]
-    private var outputHead: PackedWeights?
+    /// What decoding derives from the parameters; see `MultimodalGPT+Decoding.swift`.
+    var decodingTables: DecodingTables?
 
     /// Joins the parts.
     ///
@@ -168,10 +169,10 @@ public final class MultimodalGPT: Module {
     /// The shape of the decoder.
     public var decoderConfiguration: TransformerDecoderConfiguration { mmDecoder.decoder.configuration }
 
-    public override func stateDidChange() { outputHead = nil }
+    public override func stateDidChange() { decodingTables = nil }
 
     /// The vectors of a modality's ids, projected to the width.
-    private func embedded(_ ids: Tensor, _ modality: Modality) -> Tensor {
+    func embedded(_ ids: Tensor, _ modality: Modality) -> Tensor {
         switch modality {
         case .input:
             let vectors = inTokenizer.lookup(ids)
@@ -227,55 +228,6 @@ public final class MultimodalGPT: Module {
             input: input.map { embedded($0, .input) }, output: output.map { embedded($0, .output) },
             inputPositions: inputPositions, outputPositions: outputPositions, options: options,
             shiftsRight: shiftsRight, returnsHiddenStates: returnsHiddenStates, context)
-    }
-}
-
-// MARK: - Decoding with a cache
-
-extension MultimodalGPT {
-    /// Reserves caches for `batch` sequences of a whole input and output.
-    public func makeCache(batch: Int, inputLength: Int) -> DecoderCache {
-        DecoderCache(decoderConfiguration, batch: batch, capacity: inputLength + outputLength)
-    }
-
-    /// Reads the input and the start of the output.
-    ///
-    /// - Parameters:
-    ///   - input: `[batch, s]`, `int64`, `s` at most ``inputCapacity``.
-    ///   - output: the first ids of the output, `[batch, t]`, if it is to be continued.
-    ///   - cache: empty, with room for all of it.
-    /// - Returns: the scores of the next output id, `[batch, output ids]`.
-    public func prefill(input: Tensor, output: Tensor? = nil, cache: inout DecoderCache) -> Tensor {
-        let batch = input.shape[0]
-        let start = mmDecoder.rightShift.sos.broadcast(to: [batch, 1, decoderConfiguration.width]).contiguous()
-        let positions = Tensor.range(input.shape[1]).reshaped(to: [1, -1])
-        var parts = [start, embedded(input, .input) + mmDecoder.inPosEmb(positions)]
-        if let output, output.shape[1] > 0 {
-            let places = Tensor.range(output.shape[1]).reshaped(to: [1, -1])
-            parts.append(embedded(output, .output) + mmDecoder.outPosEmb(places))
-        }
-        let states = mmDecoder.decoder(concatenated(parts, axis: 1), cache: &cache)
-        return outputScores(states.selected(1, -1))
-    }
-
-    /// Reads one more output id per sequence.
-    ///
-    /// - Parameters:
-    ///   - output: `[batch]`, `int64`.
-    ///   - position: the ids' place in the output, from 0.
-    ///   - cache: everything before.
-    /// - Returns: the scores of the next output id, `[batch, output ids]`.
-    public func step(output: Tensor, position: Int, cache: inout DecoderCache) -> Tensor {
-        let place = Tensor([Int64(position)], shape: [1, 1])
-        let x = embedded(output.unsqueezed(1), .output) + mmDecoder.outPosEmb(place)
-        return outputScores(mmDecoder.decoder(x, cache: &cache).selected(1, 0))
-    }
-
-    /// Scores of the output modality only: the other columns are never drawn from here.
-    private func outputScores(_ state: Tensor) -> Tensor {
-        let weight = toLogit.weight.detached.sliced(0, inputTokenCount..<(inputTokenCount + outputTokenCount))
-        if outputHead == nil { outputHead = PackedWeights(weight) }
-        return norm(state.contiguous()).linear(weight, packed: outputHead)
     }
 }
 

@@ -62,9 +62,9 @@ public final class TransformerDecoderLayer: Module {
         return (middle + dropout(mlp(normMlp(middle)), context), weights)
     }
 
-    /// Applies the layer to the newest positions, `[batch, new, width]`, with the older ones in the cache.
-    public func callAsFunction(_ x: Tensor, cache: inout KeyValueCache) -> Tensor {
-        let middle = x + attention(normAttn(x), cache: &cache)
+    /// Applies the layer to new tokens, `[tokens, width]`, with the older positions of their rows in the cache.
+    public func callAsFunction(_ x: Tensor, cache: inout KeyValueCache, layer: Int, _ pieces: [CachePiece]) -> Tensor {
+        let middle = x + attention(normAttn(x), cache: &cache, layer: layer, pieces)
         return middle + mlp(normMlp(middle))
     }
 }
@@ -96,32 +96,10 @@ public struct TransformerDecoderOutput {
     public var attentionWeights: [Tensor]?
 }
 
-/// The caches of all layers of a decoder for a batch of sequences that grow together.
-public struct DecoderCache: Sendable {
-    /// One cache per layer.
-    public internal(set) var layers: [KeyValueCache]
-
-    /// Reserves memory for `capacity` positions.
-    public init(_ configuration: TransformerDecoderConfiguration, batch: Int, capacity: Int) {
-        layers = (0..<configuration.layers).map { _ in
-            KeyValueCache(
-                batch: batch, heads: configuration.heads, capacity: capacity,
-                headWidth: configuration.width / configuration.heads)
-        }
-    }
-
-    private init(layers: [KeyValueCache]) { self.layers = layers }
-
-    /// The number of positions filled.
-    public var length: Int { layers.first?.length ?? 0 }
-
-    /// Caches for sequences that each go on from one of this cache's, whose memory they share.
-    ///
-    /// - Parameters:
-    ///   - rows: for each new sequence, the one of this cache it continues.
-    ///   - capacity: the positions there is to be room for, those so far included.
-    public func continuing(rows: [Int], capacity: Int) -> DecoderCache {
-        DecoderCache(layers: layers.map { $0.continuing(rows: rows, capacity: capacity) })
+extension TransformerDecoderConfiguration {
+    /// What the decoder's caches hold of each sequence.
+    public func cacheShape(_ type: CacheType = .float32) -> CacheShape {
+        CacheShape(layers: layers, heads: heads, headWidth: width / heads, type: type)
     }
 }
 
@@ -156,10 +134,11 @@ public final class TransformerDecoder: Module {
             attentionWeights: options.returnsWeights ? weights : nil)
     }
 
-    /// Applies all layers to the newest positions.
-    public func callAsFunction(_ x: Tensor, cache: inout DecoderCache) -> Tensor {
+    /// Applies all layers to new tokens, `[tokens, width]`, which the rows of the cache grow by.
+    public func callAsFunction(_ x: Tensor, cache: inout KeyValueCache, _ pieces: [CachePiece]) -> Tensor {
         var state = x
-        for (index, layer) in layers.enumerated() { state = layer(state, cache: &cache.layers[index]) }
+        for (index, layer) in layers.enumerated() { state = layer(state, cache: &cache, layer: index, pieces) }
+        cache.advance(pieces)
         return state
     }
 }

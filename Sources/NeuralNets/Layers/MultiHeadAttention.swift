@@ -27,7 +27,7 @@ public struct AttentionOptions {
 /// Multi-head attention over n-dimensional inputs, keys `query`, `key`, `value`, `output` (the peer's
 /// `modules/layers/attention.py`).
 ///
-/// Unlike the peer's, it keeps no cache of its own: ``KeyValueCache`` is passed in by who decodes.
+/// Unlike the peer's, it keeps no cache of its own: `KeyValueCache` is passed in by who decodes.
 public final class MultiHeadAttention: Module {
     let query: Linear
     let key: Linear
@@ -102,14 +102,16 @@ public final class MultiHeadAttention: Module {
         (split(key(source)), split(value(source)))
     }
 
-    /// Attends from the newest positions to all so far, adding theirs to the cache; causal among themselves.
+    /// Attends from new tokens to all positions of their sequences so far, adding theirs to the cache.
     ///
     /// - Parameters:
-    ///   - x: `[batch, new, width]`.
+    ///   - x: `[tokens, width]`.
     ///   - cache: the positions before them.
-    public func callAsFunction(_ x: Tensor, cache: inout KeyValueCache) -> Tensor {
-        cache.append(split(key(x)), split(value(x)))
-        return output(merge(cache.attended(by: split(query(x))), x.shape))
+    ///   - layer: this layer's number in the cache.
+    ///   - pieces: which tokens belong to which row of the cache.
+    /// - Returns: `[tokens, width]`.
+    public func callAsFunction(_ x: Tensor, cache: inout KeyValueCache, layer: Int, _ pieces: [CachePiece]) -> Tensor {
+        output(cache.attended(layer: layer, pieces, query: query(x), key: key(x), value: value(x)))
     }
 
     private func attend(

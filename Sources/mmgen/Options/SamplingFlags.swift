@@ -1,5 +1,6 @@
 import ArgumentParser
 import Generation
+import Tensors
 
 /// How codes are drawn.
 struct SamplingFlags: ParsableArguments {
@@ -34,9 +35,31 @@ struct SamplingFlags: ParsableArguments {
         help: ArgumentHelp("Samples that are drawn together; changes memory and speed only.", valueName: "n"))
     var batch: Int = 16
 
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "Codes of a sample that are guessed and read in one pass, or auto; changes speed only.",
+            valueName: "n"))
+    var window: String = "auto"
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "What the model's memory of a sample is kept as: f32, or bf16 or int8, which take less and round.",
+            valueName: "type"))
+    var kv: String = "f32"
+
     func validate() throws {
         guard (1...4096).contains(batch) else {
             throw ValidationError("--batch must be between 1 and 4096, but is \(batch).")
+        }
+        if case nil = decodingWindow {
+            throw ValidationError(
+                "--window must be auto or a number between 1 and \(DecodingWindow.most), but is \(window).")
+        }
+        if CacheType(rawValue: kv) == nil {
+            let known = CacheType.allCases.map(\.rawValue).joined(separator: ", ")
+            throw ValidationError("--kv must be one of \(known), but is \(kv).")
         }
         do {
             try options(seed: 0).validate()
@@ -51,9 +74,18 @@ struct SamplingFlags: ParsableArguments {
         options(seed: seed ?? UInt64(UInt32.random(in: 0...UInt32.max)))
     }
 
+    /// What the caches hold.
+    var cacheType: CacheType { CacheType(rawValue: kv) ?? .float32 }
+
+    /// The window; `nil` if it is none.
+    private var decodingWindow: DecodingWindow? {
+        if window == "auto" { return .automatic }
+        return Int(window).flatMap { (1...DecodingWindow.most).contains($0) ? .positions($0) : nil }
+    }
+
     private func options(seed: UInt64) -> SamplingOptions {
         SamplingOptions(
             seed: seed, temperature: temperature, topK: topK, topP: topP, minP: minP, guidance: guidance,
-            samples: samples)
+            samples: samples, window: decodingWindow ?? .automatic)
     }
 }

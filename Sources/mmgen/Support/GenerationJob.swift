@@ -13,6 +13,7 @@ struct GenerationJob {
     let console: Console
     let sampling: SamplingOptions
     let batch: Int
+    let cacheType: CacheType
     let output: ClipOutputOptions
     /// Where the ids go, if they are wanted.
     let tokensOut: String?
@@ -45,16 +46,17 @@ struct GenerationJob {
         let plan = try OutputPlan(output, names: names, single: single, isImage: coding.isImage)
         if let tokensOut { try requireFree(tokensOut) }
         let emptyPrompt = sampling.guidance == 1 || gpt.inputVQVAE != nil ? nil : try model.encodeEmptyPrompt()
-        let generator = Generator(gpt, emptyPrompt: emptyPrompt)
+        let generator = Generator(gpt, emptyPrompt: emptyPrompt, cacheType: cacheType)
         try plan.prepare()
 
         let start = ContinuousClock.now
         var report = ClipReport()
         var sequences: [[Int]] = []
         var speed = 0.0
+        let statistics: GenerationStatistics
         let progress = ProgressLine(console)
         do {
-            try generator.generate(
+            statistics = try generator.generate(
                 prompts.map { GenerationPrompt(ids: $0.ids, firstIDs: firstIDs) }, options: sampling, batch: batch,
                 cancellation: Interruption.flag,
                 progress: { state in
@@ -81,7 +83,7 @@ struct GenerationJob {
         }
         if let manifest = plan.manifest { try report.writeManifest(to: manifest) }
         if let tokensOut { try tokenFile(sequences).write(to: tokensOut, overwrite: output.force) }
-        finish(report, speed: speed, seconds: (ContinuousClock.now - start) / .seconds(1))
+        finish(report, statistics, speed: speed, seconds: (ContinuousClock.now - start) / .seconds(1))
         if refused > 0 { throw PartlyDone(failed: refused, total: refused + prompts.count) }
     }
 
@@ -113,25 +115,31 @@ struct GenerationJob {
         return TokenFile(ids: ids, model: model.name, seed: sampling.seed, prompts: texts)
     }
 
-    private func finish(_ report: ClipReport, speed: Double, seconds: Double) {
+    private func finish(
+        _ report: ClipReport, _ statistics: GenerationStatistics, speed: Double, seconds: Double
+    ) {
         guard console.isJSON else {
-            if !console.isQuiet { console.result("seed \(sampling.seed)") }
+            guard !console.isQuiet else { return }
+            console.result("\(statistics.ids) codes in \(statistics.passes) passes")
+            console.result("seed \(sampling.seed)")
             return
         }
         var result: JSONObject = [
             "model": .string(model.path), "seed": seedValue(sampling.seed), "clips": report.json,
             "refused": .integer(refused), "seconds": .number(rounded(seconds)),
-            "tokens_per_second": .number(rounded(speed)),
+            "tokens_per_second": .number(rounded(speed)), "ids": .integer(statistics.ids),
+            "passes": .integer(statistics.passes),
         ]
         if let tokensOut { result["tokens"] = .string(tokensOut) }
         print(JSONValue.object(result).serialized(pretty: true), terminator: "")
     }
 
     private static func text(_ state: GenerationProgress) -> String {
-        let last = state.firstRow + state.batch
-        let which =
-            state.rows == 1 ? "" : "clip \(state.firstRow + 1)\(state.batch > 1 ? "-\(last)" : "") of \(state.rows), "
-        return "\(which)code \(state.position) of \(state.length), \(Int(state.tokensPerSecond)) per second, "
+        let what =
+            state.rows == 1
+            ? "code \(state.position) of \(state.length)"
+            : "\(state.finished) of \(state.rows) clips drawn, \(state.active) under way"
+        return "\(what), \(state.passes) passes, \(Int(state.tokensPerSecond)) codes per second, "
             + "\(Int(100 * state.fraction)) %"
     }
 }

@@ -67,7 +67,7 @@ struct ContinueVideo: ParsableCommand {
         let source = ClipSource(path: video, start: start, frameRate: model.media.frameRate)
         var job = GenerationJob(
             model: model, gpt: gpt, coding: coding, console: console, sampling: resolved, batch: sampling.batch,
-            output: output, tokensOut: tokensOut, prompts: [])
+            cacheType: sampling.cacheType, output: output, tokensOut: tokensOut, prompts: [])
         if let inputVQVAE = gpt.inputVQVAE {
             job = try continuing(source, job, with: inputVQVAE)
         } else {
@@ -92,7 +92,7 @@ struct ContinueVideo: ParsableCommand {
         let ids = try ClipCoding(job.model, vqvae).ids(of: given)
         let sampled = GenerationJob(
             model: job.model, gpt: job.gpt, coding: job.coding, console: job.console, sampling: job.sampling,
-            batch: job.batch, output: output, tokensOut: tokensOut,
+            batch: job.batch, cacheType: job.cacheType, output: output, tokensOut: tokensOut,
             prompts: [ReadyPrompt(text: name, ids: ids.scalars(Int64.self).map { Int($0) })],
             leadingFrames: onlyNew ? nil : given)
         return sampled
@@ -120,7 +120,7 @@ struct ContinueVideo: ParsableCommand {
     private func joined(_ job: GenerationJob, _ prompts: [ReadyPrompt], _ ids: Tensor, _ given: Int) -> GenerationJob {
         GenerationJob(
             model: job.model, gpt: job.gpt, coding: job.coding, console: job.console, sampling: job.sampling,
-            batch: job.batch, output: output, tokensOut: tokensOut, prompts: prompts,
+            batch: job.batch, cacheType: job.cacheType, output: output, tokensOut: tokensOut, prompts: prompts,
             firstIDs: ids.scalars(Int64.self).map { Int($0) }, droppedFrames: onlyNew ? given : 0)
     }
 

@@ -58,6 +58,6 @@ func generateFromText(
     let (ready, refused) = try prompts.ready(for: model, console)
     try GenerationJob(
         model: model, gpt: gpt, coding: coding, console: console, sampling: resolved, batch: sampling.batch,
-        output: output, tokensOut: tokensOut, prompts: ready, refused: refused
+        cacheType: sampling.cacheType, output: output, tokensOut: tokensOut, prompts: ready, refused: refused
     ).run()
 }

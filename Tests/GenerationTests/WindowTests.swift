@@ -1,0 +1,123 @@
+import Foundation
+import Models
+import NeuralNets
+import Tensors
+import Testing
+
+@testable import Generation
+
+/// Whatever is guessed, the ids are those of one position at a time.
+@Suite struct WindowTests {
+    private static let windows: [DecodingWindow] = [
+        .positions(2), .positions(5), .positions(16), .positions(64), .automatic,
+    ]
+
+    private func generate(
+        _ options: SamplingOptions, _ window: DecodingWindow, prompts: [GenerationPrompt] = TinyModels.prompts,
+        batch: Int = 16, type: CacheType = .float32
+    ) throws -> (ids: [[Int]], statistics: GenerationStatistics) {
+        let generator = Generator(
+            try TinyModels.textVideo(), emptyPrompt: TinyModels.emptyPrompt, cacheType: type)
+        var options = options
+        options.window = window
+        var found: [[Int]] = []
+        let statistics = try generator.generate(prompts, options: options, batch: batch) { found.append($0.ids) }
+        return (found, statistics)
+    }
+
+    @Test("ids of many seeds are those of window 1", arguments: 0..<8 as Range<UInt64>)
+    func seeds(_ seed: UInt64) throws {
+        let options = SamplingOptions(seed: seed, temperature: seed % 2 == 0 ? 1 : 0.3, samples: 2)
+        let expected = try generate(options, .positions(1))
+        #expect(expected.statistics == GenerationStatistics(ids: 6 * 32, passes: 32))
+        for window in Self.windows {
+            let found = try generate(options, window)
+            #expect(found.ids == expected.ids, "\(window)")
+            #expect(found.statistics.ids == 6 * 32 && found.statistics.passes <= 32)
+        }
+    }
+
+    @Test(
+        "ids are those of window 1 under every filter, with guidance and without chance",
+        arguments: [
+            SamplingOptions(temperature: 0), SamplingOptions(topK: 3), SamplingOptions(topP: 0.5),
+            SamplingOptions(minP: 0.2), SamplingOptions(temperature: 0.7, topK: 20, topP: 0.9, minP: 0.01),
+            SamplingOptions(guidance: 3), SamplingOptions(temperature: 0, guidance: 2),
+        ])
+    func settings(_ options: SamplingOptions) throws {
+        var options = options
+        options.samples = 2
+        let expected = try generate(options, .positions(1)).ids
+        for window in Self.windows { #expect(try generate(options, window, batch: 4).ids == expected, "\(window)") }
+    }
+
+    @Test("ids are those of window 1 in every batch and with every kind of cache", arguments: CacheType.allCases)
+    func caches(_ type: CacheType) throws {
+        let options = SamplingOptions(seed: 3, temperature: 0.5, samples: 3)
+        let expected = try generate(options, .positions(1), type: type).ids
+        for window in Self.windows {
+            for batch in [1, 2, 5] {
+                #expect(try generate(options, window, batch: batch, type: type).ids == expected, "\(window) \(batch)")
+            }
+        }
+    }
+
+    @Test("given ids are kept with any window", arguments: [1, 16, 31, 32])
+    func firstIDs(_ count: Int) throws {
+        let prompts = TinyModels.prompts.map { GenerationPrompt(ids: $0.ids, firstIDs: (0..<count).map { $0 % 40 }) }
+        let options = SamplingOptions(seed: 5, temperature: 0.5, samples: 2)
+        let expected = try generate(options, .positions(1), prompts: prompts).ids
+        #expect(expected.allSatisfy { Array($0.prefix(count)) == (0..<count).map { $0 % 40 } })
+        for window in Self.windows {
+            #expect(try generate(options, window, prompts: prompts, batch: 3).ids == expected)
+        }
+    }
+
+    @Test("right guesses save passes: a clip whose frames repeat is drawn in few")
+    func fewerPasses() throws {
+        // No noise and near-constant scores: the same few ids come up again and again.
+        let generator = Generator(try TinyModels.constantVideo())
+        for (window, most) in [(DecodingWindow.positions(1), 32), (.positions(16), 6), (.automatic, 12)] {
+            let options = SamplingOptions(temperature: 0, window: window)
+            let statistics = try generator.generate([TinyModels.prompts[0]], options: options) { sample in
+                #expect(sample.ids == Array(repeating: 7, count: 32))
+            }
+            #expect(statistics.passes <= most, "\(window): \(statistics.passes)")
+        }
+    }
+
+    @Test("many prompts of several lengths, twice the same among them, with few slots")
+    func schedule() throws {
+        var prompts: [GenerationPrompt] = []
+        for index in 0..<14 {
+            let ids = (0..<1 + index % 6).map { ($0 * 3 + index % 5) % 26 }
+            prompts.append(GenerationPrompt(ids: ids, firstIDs: Array(repeating: 1, count: index % 4 * 9)))
+        }
+        let options = SamplingOptions(seed: 8, temperature: 0.4, guidance: 1.5, samples: 2)
+        let alone = try prompts.flatMap { try generate(options, .positions(1), prompts: [$0], batch: 1).ids }
+        for (window, batch) in [
+            (DecodingWindow.automatic, 3), (.positions(4), 4), (.positions(1), 5), (.automatic, 64),
+        ] {
+            #expect(try generate(options, window, prompts: prompts, batch: batch).ids == alone)
+        }
+    }
+
+    @Test("a window outside its range is refused", arguments: [0, -1, 4097])
+    func refusal(_ count: Int) {
+        let found = message { try SamplingOptions(window: .positions(count)).validate() }
+        #expect(found.contains("window must be between 1 and 4096") && found.contains("\(count)"))
+    }
+
+    @Test("the window grows where guesses come true and shrinks where they do not")
+    func policy() {
+        var policy = WindowPolicy(.automatic, rowsPerSample: 1)
+        for _ in 0..<300 {
+            policy.record(.laterFrames, tested: 8, right: 8)
+            policy.record(.firstFrame, tested: 8, right: 0)
+        }
+        let windows = policy.windows([(.firstFrame, 100), (.laterFrames, 100), (.laterFrames, 3)])
+        #expect(windows[0] == 1 && windows[1] > 8 && windows[2] == 3)
+        let crowd = policy.windows(Array(repeating: (.laterFrames, 100), count: 64))
+        #expect(crowd.allSatisfy { $0 <= windows[1] })
+    }
+}
