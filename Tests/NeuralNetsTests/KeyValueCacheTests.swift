@@ -113,7 +113,7 @@ import Testing
     }
 
     @Test("narrow types come close", arguments: [(CacheType.float32, 1e-6), (.bfloat16, 0.02), (.int8, 0.03)])
-    func precision(_ type: CacheType, _ tolerance: Float) {
+    func precision(_ type: CacheType, _ tolerance: Double) {
         let shape = CacheShape(layers: 1, heads: 2, headWidth: 20, type: type)
         let x = tokens(80, 3, width: 40)
         var cache = KeyValueCache(shape, rows: 1)
@@ -125,7 +125,7 @@ import Testing
         }
         let expected = exact.selected(0, 0).transposed(0, 1).contiguous().reshaped(to: [80, 40])
         let differences = zip(found.scalars(Float.self), expected.scalars(Float.self)).map { abs($0 - $1) }
-        #expect((differences.max() ?? .infinity) < 3 * tolerance)
+        #expect(Double(differences.max() ?? .infinity) < 3 * tolerance)
         if type == .float32 { #expect(differenceInBits(found, expected) == nil) }
     }
 

@@ -1,4 +1,5 @@
 import CKernels
+import Tensors
 import Testing
 
 /// Sizes and options of one attention call.
@@ -147,7 +148,8 @@ struct KernelAttentionTests {
     @Test("over a cache, one query at a time gives the bits of all at once", arguments: availableInstructionSets)
     func cachedRows(instructionSet: String) {
         withInstructionSet(instructionSet) {
-            for (queries, keys, dim) in [(1, 1, 1), (7, 7, 5), (9, 20, 32), (33, 140, 96), (20, 65, 40), (3, 300, 100)] {
+            for (queries, keys, dim) in [(1, 1, 1), (7, 7, 5), (9, 20, 32), (33, 140, 96), (20, 65, 40), (3, 300, 100)]
+            {
                 let c = AttentionCase(queries: queries, keys: keys, keyDim: dim, valueDim: dim, causal: true)
                 var s = shape(c)
                 let i = inputs(c)
@@ -169,6 +171,40 @@ struct KernelAttentionTests {
                     }
                 }
                 #expect(sameBits(all, single), "\(queries) x \(keys), \(dim)")
+            }
+        }
+    }
+
+    @Test(
+        "attention over caches has one result per set of instructions, however it is cut, and that of whole attention",
+        arguments: availableInstructionSets)
+    func cacheRows(instructionSet: String) {
+        withInstructionSet(instructionSet) {
+            for (width, length) in [(1, 6), (5, 20), (32, 150), (100, 70)] {
+                let x = Tensor.normal([length, 2 * width], key: RandomKey(seed: 4))
+                let heads = x.reshaped(to: [1, length, 2, width]).transposed(1, 2)
+                let whole = withoutGradients { scaledDotProductAttention(heads, heads, heads, mask: .causal) }
+                for type in CacheType.allCases {
+                    func read(_ cut: Int) -> [Float] {
+                        let shape = CacheShape(layers: 1, heads: 2, headWidth: width, type: type)
+                        var cache = KeyValueCache(shape, rows: 1)
+                        cache.start(0, room: length)
+                        var (found, position) = ([Float](), 0)
+                        while position < length {
+                            let pieces = [CachePiece(row: 0, count: min(cut, length - position))]
+                            let part = x.sliced(0, position..<position + pieces[0].count)
+                            found += cache.attended(layer: 0, pieces, query: part, key: part, value: part)
+                                .scalars(Float.self)
+                            cache.advance(pieces)
+                            position += pieces[0].count
+                        }
+                        return found
+                    }
+                    let expected = withThreads(5) { read(length) }
+                    for cut in [1, 3, 9] { #expect(sameBits(withThreads(2) { read(cut) }, expected), "\(type) \(cut)") }
+                    guard type == .float32 else { continue }
+                    #expect(sameBits(whole.transposed(1, 2).contiguous().scalars(Float.self), expected))
+                }
             }
         }
     }
