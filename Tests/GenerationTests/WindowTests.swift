@@ -110,7 +110,7 @@ import Testing
 
     @Test("the window grows where guesses come true and shrinks where they do not")
     func policy() {
-        var policy = WindowPolicy(.automatic, rowsPerSample: 1)
+        var policy = WindowPolicy(.automatic, rowsPerSample: 1, weights: 1 << 20)
         for _ in 0..<300 {
             policy.record(.laterFrames, tested: 8, right: 8)
             policy.record(.firstFrame, tested: 8, right: 0)

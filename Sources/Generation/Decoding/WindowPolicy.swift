@@ -20,16 +20,24 @@ struct WindowPolicy {
     private let window: DecodingWindow
     private let rowsPerSample: Int
     /// As many tokens cost as much again as a pass itself.
-    private let worth = 16.0
+    private let worth: Double
     /// The longest automatic window.
     private static let depths = 48
     /// For each part of the output and each depth, how often all guesses before it had come true, and then it too.
     private var tries = Array(repeating: [Double](repeating: 0, count: depths), count: OutputPart.allCases.count)
     private var hits = Array(repeating: [Double](repeating: 0, count: depths), count: OutputPart.allCases.count)
 
-    init(_ window: DecodingWindow, rowsPerSample: Int) {
+    /// A policy.
+    ///
+    /// - Parameters:
+    ///   - window: what was asked for.
+    ///   - rowsPerSample: the tokens that one position costs.
+    ///   - weights: numbers that the model multiplies with in a pass.
+    init(_ window: DecodingWindow, rowsPerSample: Int, weights: Int) {
         self.window = window
         self.rowsPerSample = rowsPerSample
+        // Weights beyond any cache come from memory once a pass, whatever reads them; measured on two cores.
+        worth = weights > 1 << 24 ? 24 : 8
     }
 
     /// Takes in how many guesses were put to the test in a row, and how many of the first ones came true.
