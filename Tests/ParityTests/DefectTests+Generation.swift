@@ -89,7 +89,7 @@ struct GenerationDefectTests {
         let generator = Generator(try smallModel())
         let texts = [prompts(1), prompts(1, length: 7), prompts(1)].map { $0.scalars(Int64.self).map { Int($0) } }
         let all = texts.map { GenerationPrompt(ids: $0) }
-        let options = SamplingOptions(seed: 9, temperature: 1.5, topK: 20)
+        let options = SamplingOptions(seed: 9, temperature: 1.5, topK: 20, window: .positions(1))
         var positions: [Int] = []
         let first = try generator.generate(all, options: options) { positions.append($0.position) }
         #expect(try generator.generate(all, options: options) == first)
