@@ -24,6 +24,7 @@ private let declarationsOutsideTheTable: [String: String] = [
     "sumOfSquares()": "gives a number, ValueTests",
     "stepAdamW(gradient:first:second:numbers:)": "changes in place, OptimizerTests",
     "blend(_:weight:)": "changes in place, ValueTests",
+    "cachedAttention(_:_:_:prefix:)": "inference only, KeyValueCacheTests",
     "outputSize(_:)": "shape arithmetic, WindowShapeTests",
 ]
 
