@@ -7,7 +7,8 @@
 //
 // The result does not depend on how work is cut: the fours are counted from the first output, whatever the tile. It differs
 // in its last bits from the plain product.
-enum { winograd_outputs = 4, winograd_products = 6, winograd_panels = 4, winograd_depth = 128, winograd_least_rows = 16 };
+enum { winograd_outputs = 4, winograd_products = 6, winograd_panels = 4, winograd_depth = 128, winograd_least_rows = 16,
+       winograd_ahead = 4 };
 
 typedef struct {
     conv_phase plain;
@@ -125,17 +126,19 @@ static void winograd_multiply(const winograd_phase *w, long rows, const float *x
     for (long block = 0; block < w->blocks; block++) {
         const long first = block * w->block_channels, last = least(w->channels, first + w->block_channels);
         const long depth = (last - first) * each, product = depth * width;
-        for (long panel = 0; panel < panels; panel++) {
-            const traced_run run = {segments + panel * MM_PANEL * taps, starts + panel * (taps + 1)};
-            float *to = b + panel * depth * MM_PANEL;
-            for (long channel = first; channel < last; channel++) {
+        for (long channel = first; channel < last; channel++)
+            for (long panel = 0; panel < panels; panel++) {
+                const traced_run run = {segments + panel * MM_PANEL * taps, starts + panel * (taps + 1)};
+                // The lines of a channel are far apart: ask for those of a later one in time.
+                const float *ahead = x + least(channel + winograd_ahead, w->channels - 1) * w->from.channel_step;
+                for (long tap = 0; tap < taps; tap++) __builtin_prefetch(ahead + most(0, run.segments[run.start[tap]].source));
                 gather_panel(&w->from, &run, x, channel * taps, (channel + 1) * taps, raw);
+                float *to = b + (panel * depth + (channel - first) * each) * MM_PANEL;
                 for (long o = 0; o < w->outer; o++)
                     for (long i = 0; i < w->inner; i++, to += MM_PANEL)
                         winograd_inputs(raw + (o * winograd_products * w->inner + i) * MM_PANEL, w->inner * MM_PANEL, to,
                                         product);
             }
-        }
         const float *a = w->weights + winograd_products * first * each * rows;
         for (long j = 0; j < winograd_products; j++)
             multiply_block(rows, width, depth, a + j * rows * depth, 0, 1, b + j * product, MM_PANEL, depth * MM_PANEL,
