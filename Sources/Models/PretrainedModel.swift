@@ -103,12 +103,25 @@ public struct PretrainedModel {
         let module = try Initialization.skipped {
             try ModelRegistry.build(name, arguments: arguments, source: source)
         }
+        try assign(weights, to: module, file: file, matcher: matcher)
+        return module
+    }
+
+    /// Gives a module the weights of a model directory, to train on from them; every key must be there, and no other.
+    ///
+    /// - Throws: ``CheckpointError``, with code `.stateDictMismatch` if the directory holds another model.
+    public static func assign(weightsOf path: String, to module: Module) throws {
+        try assign(ModelDirectory.read(path).checkpoint.tensors, to: module, file: path, matcher: StateDictMatcher())
+    }
+
+    private static func assign(
+        _ weights: [String: Tensor], to module: Module, file: String, matcher: StateDictMatcher
+    ) throws {
         let expected = module.stateDictionary.map { key, value in
             StateDictMatcher.Entry(key, shape: value.shape, dtype: value.dtype)
         }
         let match = try matcher.match(expected.sorted { $0.key < $1.key }, with: weights, source: file)
         try module.assign(match.tensors)
-        return module
     }
 
     private static func media(_ fields: JSONFields) throws -> Media {

@@ -3,12 +3,17 @@ import Models
 
 /// Everything that decides what `train-vqvae` does.
 ///
-/// Keys: `model`, `arguments` (the builder's, in the peer's names), `data`, `loss`, `pixel_range`, `training`.
+/// Keys: `model`, `arguments` (the builder's, in the peer's names), `init_from`, `decoder_only`, `data`, `loss`,
+/// `pixel_range`, `training`.
 public struct VQVAERecipe: Sendable {
     /// The builder's name.
     public var model = "video_vqvae"
     /// The builder's arguments.
     public var arguments = JSONObject()
+    /// The model directory whose weights the run starts from; empty for fresh ones.
+    public var initFrom = ""
+    /// Whether encoder and codebook stay as they are, and with them every id a GPT has learned.
+    public var decoderOnly = false
     /// The clips.
     public var data = DataSettings()
     /// The loss.
@@ -23,9 +28,16 @@ public struct VQVAERecipe: Sendable {
     /// - Throws: the reader's error naming the key, what was found and what is allowed.
     public init(_ object: JSONObject, source: String) throws {
         let fields = JSONFields(object, source: source)
-        try fields.rejectUnknown(known: ["model", "arguments", "data", "loss", "pixel_range", "training"])
+        try fields.rejectUnknown(known: [
+            "model", "arguments", "init_from", "decoder_only", "data", "loss", "pixel_range", "training",
+        ])
         model = try fields.string("model", default: model)
         arguments = try fields.optionalFields("arguments")?.object ?? arguments
+        initFrom = try fields.string("init_from", default: initFrom)
+        decoderOnly = try fields.bool("decoder_only", default: decoderOnly)
+        if decoderOnly && initFrom.isEmpty {
+            throw fields.mismatch("decoder_only", mustBe: "false unless init_from names a model whose encoder is trained")
+        }
         if let section = try fields.optionalFields("data") { try data.read(section) }
         if let section = try fields.optionalFields("loss") {
             try section.rejectUnknown(known: ["squared", "absolute", "commitment"])
@@ -48,7 +60,8 @@ public struct VQVAERecipe: Sendable {
     /// The recipe as a configuration, every key stated.
     public var json: JSONObject {
         JSONObject([
-            ("model", .string(model)), ("arguments", .object(arguments)), ("data", .object(data.json)),
+            ("model", .string(model)), ("arguments", .object(arguments)), ("init_from", .string(initFrom)),
+            ("decoder_only", .bool(decoderOnly)), ("data", .object(data.json)),
             (
                 "loss",
                 [

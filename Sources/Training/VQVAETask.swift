@@ -28,6 +28,7 @@ public final class VQVAETask: TrainingTask {
     private let validation: (any ClipSource)?
     private let range: PixelRange
     private let weights: Loss
+    private let decoderOnly: Bool
     private let output: ModelOutput
 
     /// A task.
@@ -38,17 +39,23 @@ public final class VQVAETask: TrainingTask {
     ///   - validation: clips it is measured on.
     ///   - range: of the pixel values.
     ///   - weights: of the loss.
+    ///   - decoderOnly: whether encoder and codebook stay as they are.
     ///   - output: writes pictures and the finished model.
     public init(
         _ model: VQVAE, training: any ClipSource, validation: (any ClipSource)?, range: PixelRange = PixelRange(),
-        weights: Loss = Loss(), output: ModelOutput
+        weights: Loss = Loss(), decoderOnly: Bool = false, output: ModelOutput
     ) {
         self.model = model
         self.training = training
         self.validation = validation
         self.range = range
         self.weights = weights
+        self.decoderOnly = decoderOnly
         self.output = output
+        if decoderOnly {
+            model.encoder.setTrainable(false)
+            model.codebook.isFrozen = true
+        }
     }
 
     public var module: Module { model }
@@ -64,12 +71,11 @@ public final class VQVAETask: TrainingTask {
         _ items: [(index: Int, epoch: Int)], key: RandomKey, _ context: ForwardContext
     ) throws -> (Tensor, Metrics) {
         let x = try batch(training, items.map { ($0.index, $0.epoch) })
-        let result = model(x, context)
-        let codes = result.codebookOutput
-        let squared = meanSquaredError(result.decoded, x)
+        let (decoded, codes) = reconstruct(x, context)
+        let squared = meanSquaredError(decoded, x)
         let commitment = commitmentLoss(quantized: codes.quantizedFlat, encoded: codes.encodedFlat)
         var total = squared * weights.squared + commitment * weights.commitment
-        if weights.absolute > 0 { total = total + meanAbsoluteError(result.decoded, x) * weights.absolute }
+        if weights.absolute > 0 { total = total + meanAbsoluteError(decoded, x) * weights.absolute }
         let usage = CodebookUsage(
             ids: codes.codebookIndices.scalars(Int64.self).lazy.map(Int.init), codes: model.codebook.count)
         let error = Double(squared.detached.item(Float.self))
@@ -81,6 +87,16 @@ public final class VQVAETask: TrainingTask {
                 ("psnr", range.peakSignalToNoise(meanSquaredError: error)), ("perplexity", usage.perplexity),
             ]
         )
+    }
+
+    private func reconstruct(_ x: Tensor, _ context: ForwardContext) -> (decoded: Tensor, codes: CodebookOutput) {
+        guard decoderOnly else {
+            let result = model(x, context)
+            return (result.decoded, result.codebookOutput)
+        }
+        // As it is used: normalization in the encoder goes by its running statistics.
+        let codes = withoutGradients { model.codebook(model.encoder(x, .inference), .inference) }
+        return (model.decoder(codes.quantized, context), codes)
     }
 
     public func evaluate() throws -> Metrics {

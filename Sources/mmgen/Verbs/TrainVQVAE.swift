@@ -33,6 +33,9 @@ struct TrainVQVAE: ParsableCommand {
             throw VerbError(
                 "'\(recipe.model)' is no VQVAE; train-vqvae trains video_vqvae, video_vqvae_mugen or image_vqvae.")
         }
+        if !recipe.initFrom.isEmpty {
+            try PretrainedModel.assign(weightsOf: recipe.initFrom, to: model)
+        }
         let size = (model.dimensions == 3 ? [recipe.data.frames] : []) + recipe.data.size
         guard model.outputShape(model.latentShape(size)) == size else {
             throw VerbError(
@@ -61,7 +64,7 @@ struct TrainVQVAE: ParsableCommand {
         }
         let task = VQVAETask(
             model, training: clips.training, validation: clips.validation, range: recipe.range, weights: recipe.loss,
-            output: output)
+            decoderOnly: recipe.decoderOnly, output: output)
         try run.run(task, settings: recipe.training, resumes: training.resume)
     }
 }
