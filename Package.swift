@@ -25,7 +25,9 @@ let package = Package(
         .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
         .systemLibrary(
             name: "CFFmpeg", pkgConfig: "libavformat",
-            providers: [.apt(["libavformat-dev", "libavcodec-dev", "libavutil-dev", "libswscale-dev", "libavfilter-dev"])]),
+            providers: [
+                .apt(["libavformat-dev", "libavcodec-dev", "libavutil-dev", "libswscale-dev", "libavfilter-dev"])
+            ]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         // The hot loops.
         .target(name: "CKernels", dependencies: ["COpenBLAS"]),
@@ -37,8 +39,8 @@ let package = Package(
         .target(name: "Media", dependencies: ["Tensors", "CFFmpeg"]),
         .target(name: "Datasets", dependencies: ["Tensors", "Media"]),
         .target(name: "Models", dependencies: ["NeuralNets", "Tokenizers", "Checkpoints"]),
-        .target(name: "Generation", dependencies: ["Models"]),
-        .target(name: "Training", dependencies: ["Models", "Datasets", "Generation"]),
+        .target(name: "Generation", dependencies: ["Models", "NeuralNets"]),
+        .target(name: "Training", dependencies: ["Models", "Datasets", "Media", "Generation"]),
         .executableTarget(
             name: "mmgen",
             dependencies: [

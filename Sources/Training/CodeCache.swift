@@ -23,7 +23,7 @@ public struct CodeCache: Sendable {
     ///   - path: of the cache file.
     ///   - progress: called with the number of clips done.
     public init(
-        _ vqvae: VQVAE, _ source: any ClipSource, range: PixelRange, path: String,
+        _ vqvae: VQVAE, _ source: any ClipSource, range: ClosedRange<Double>, path: String,
         shouldStop: () -> Bool = { false }, progress: (Int) -> Void = { _ in }
     ) throws {
         let fingerprint = try "\(source.fingerprint)-\(Self.checksum(vqvae))"
@@ -40,7 +40,7 @@ public struct CodeCache: Sendable {
         for first in stride(from: 0, to: source.count, by: perPass) {
             if shouldStop() { throw CancellationError() }
             let clips = try (first..<min(first + perPass, source.count)).map { try source.pixels($0, epoch: nil) }
-            let codes = vqvae.encode(range.encode(stacked(clips), dimensions: vqvae.dimensions))
+            let codes = try vqvae.encode(modelInput(clips, range: range, dimensions: vqvae.dimensions))
             rows.append(codes.reshaped(to: [clips.count, -1]).cast(to: .int32))
             progress(first + clips.count)
         }

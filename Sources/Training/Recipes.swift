@@ -14,7 +14,7 @@ public struct VQVAERecipe: Sendable {
     /// The loss.
     public var loss = VQVAETask.Loss()
     /// What pixels become.
-    public var range = PixelRange()
+    public var range = -0.5...0.5
     /// The optimization.
     public var training = TrainingSettings()
 
@@ -56,7 +56,8 @@ public struct VQVAERecipe: Sendable {
                     "commitment": .number(loss.commitment),
                 ]
             ),
-            ("pixel_range", [.number(range.low), .number(range.high)]), ("training", .object(training.json)),
+            ("pixel_range", [.number(range.lowerBound), .number(range.upperBound)]),
+            ("training", .object(training.json)),
         ])
     }
 }
@@ -137,11 +138,11 @@ public struct GPTRecipe: Sendable {
 }
 
 /// The `pixel_range` of a configuration.
-public func pixelRange(_ fields: JSONFields) throws -> PixelRange? {
+public func pixelRange(_ fields: JSONFields) throws -> ClosedRange<Double>? {
     guard fields.has("pixel_range") else { return nil }
     let ends = try fields.doubles("pixel_range")
     guard ends.count == 2, ends[0] < ends[1] else {
         throw fields.mismatch("pixel_range", mustBe: "two numbers: what black and what white become")
     }
-    return PixelRange(ends[0], ends[1])
+    return ends[0]...ends[1]
 }

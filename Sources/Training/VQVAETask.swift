@@ -26,7 +26,7 @@ public final class VQVAETask: TrainingTask {
     private let model: VQVAE
     private let training: any ClipSource
     private let validation: (any ClipSource)?
-    private let range: PixelRange
+    private let range: ClosedRange<Double>
     private let weights: Loss
     private let output: ModelOutput
 
@@ -40,8 +40,8 @@ public final class VQVAETask: TrainingTask {
     ///   - weights: of the loss.
     ///   - output: writes pictures and the finished model.
     public init(
-        _ model: VQVAE, training: any ClipSource, validation: (any ClipSource)?, range: PixelRange = PixelRange(),
-        weights: Loss = Loss(), output: ModelOutput
+        _ model: VQVAE, training: any ClipSource, validation: (any ClipSource)?,
+        range: ClosedRange<Double> = -0.5...0.5, weights: Loss = Loss(), output: ModelOutput
     ) {
         self.model = model
         self.training = training
@@ -57,7 +57,13 @@ public final class VQVAETask: TrainingTask {
 
     private func batch(_ source: any ClipSource, _ items: [(index: Int, epoch: Int?)]) throws -> Tensor {
         let clips = try items.map { try source.pixels($0.index, epoch: $0.epoch) }
-        return range.encode(stacked(clips), dimensions: model.dimensions)
+        return try modelInput(clips, range: range, dimensions: model.dimensions)
+    }
+
+    /// The peak signal-to-noise ratio in dB of a mean squared error, with white minus black as the peak.
+    private func peakSignalToNoise(_ error: Double) -> Double {
+        let peak = range.upperBound - range.lowerBound
+        return 10 * log10(peak * peak / max(error, 1e-12))
     }
 
     public func loss(
@@ -78,7 +84,7 @@ public final class VQVAETask: TrainingTask {
             [
                 ("loss", Double(total.detached.item(Float.self))), ("reconstruction", error),
                 ("commitment", Double(commitment.detached.item(Float.self))),
-                ("psnr", range.peakSignalToNoise(meanSquaredError: error)), ("perplexity", usage.perplexity),
+                ("psnr", peakSignalToNoise(error)), ("perplexity", usage.perplexity),
             ]
         )
     }
@@ -92,7 +98,7 @@ public final class VQVAETask: TrainingTask {
                 let x = try batch(validation, [(index, nil)])
                 let result = model(x, .inference)
                 let error = Double(meanSquaredError(result.decoded, x).item(Float.self))
-                decibels += range.peakSignalToNoise(meanSquaredError: error)
+                decibels += peakSignalToNoise(error)
                 ids += result.codebookOutput.codebookIndices.scalars(Int64.self).map(Int.init)
             }
             let usage = CodebookUsage(ids: ids, codes: model.codebook.count)
@@ -111,8 +117,8 @@ public final class VQVAETask: TrainingTask {
             var rows: [Tensor] = []
             for index in shown {
                 let x = try batch(source, [(index, nil)])
-                rows.append(range.decode(x).selected(0, 0))
-                rows.append(range.decode(model(x, .inference).decoded).selected(0, 0))
+                rows.append(try modelPixels(x, range: range))
+                rows.append(try modelPixels(model(x, .inference).decoded, range: range))
             }
             return try [output.writeGrid(rows, to: path + ".png")]
         }

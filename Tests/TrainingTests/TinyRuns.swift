@@ -106,7 +106,7 @@ enum TinyRuns {
         let built = try ModelRegistry.build("text_video_gpt", arguments: arguments, source: "test", seed: 3)
         guard let model = built as? MultimodalGPT else { throw CancellationError() }
         let source = SquareClips(count: clips)
-        let codes = try CodeCache(model.vqvae, source, range: PixelRange(), path: folder + "/codes.safetensors")
+        let codes = try CodeCache(model.vqvae, source, range: -0.5...0.5, path: folder + "/codes.safetensors")
         let prompts = (0..<clips).map { index in (0..<model.inputCapacity).map { (index + $0) % 20 + 1 } }
         let data = GPTTask.Data(codes: codes, prompts: prompts)
         return GPTTask(

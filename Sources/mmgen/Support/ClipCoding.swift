@@ -33,7 +33,7 @@ struct ClipCoding {
     /// - Throws: ``MediaError`` when the decoder's output is not all numbers.
     func frames(of ids: Tensor) throws -> Tensor {
         let values = withoutGradients { vqvae.decode(ids.unsqueezed(0)) }.squeezed(0)
-        return try Media.pixels(from: scaled(isImage ? values.unsqueezed(1) : values, toFile: true), range: range)
+        return try pixels(from: isImage ? values.unsqueezed(1) : values, range: media.pixelRange)
     }
 
     /// The ids of frames.
@@ -42,23 +42,7 @@ struct ClipCoding {
     /// - Returns: `[d1, ..., dn]`, `int64`.
     /// - Throws: ``MediaError`` for frames of another shape or type.
     func ids(of frames: Tensor) throws -> Tensor {
-        let values = try scaled(floatVideo(from: frames, range: range), toFile: false)
+        let values = try floatVideo(from: frames, range: media.pixelRange)
         return vqvae.encode((isImage ? values.squeezed(1) : values).unsqueezed(0)).squeezed(0)
-    }
-
-    /// The range that pixels are converted with: the model's own where it is one of the usual ones.
-    private var range: PixelRange {
-        switch media.pixelRange {
-        case -0.5...0.5: .minusHalfToHalf
-        case -1...1: .minusOneToOne
-        default: .zeroToOne
-        }
-    }
-
-    /// Stretches between 0...1 and a model's unusual range.
-    private func scaled(_ values: Tensor, toFile: Bool) -> Tensor {
-        guard range == .zeroToOne, media.pixelRange != 0...1 else { return values }
-        let (low, width) = (media.pixelRange.lowerBound, media.pixelRange.upperBound - media.pixelRange.lowerBound)
-        return toFile ? values.affine(scale: 1 / width, shift: -low / width) : values.affine(scale: width, shift: low)
     }
 }

@@ -65,7 +65,7 @@ struct TrainGPT: ParsableCommand {
         try model.vqvae.assign(vqvae.stateDictionary)
 
         let context = try MUGENTextTokenizer(text, contextLength: model.inputCapacity)
-        let range = PixelRange(pretrained.media.pixelRange.lowerBound, pretrained.media.pixelRange.upperBound)
+        let range = pretrained.media.pixelRange
         func coded(_ source: DatasetClips, _ name: String) throws -> GPTTask.Data {
             let progress = ProgressLine(note)
             let codes = try CodeCache(
@@ -156,14 +156,15 @@ struct TrainGPT: ParsableCommand {
         return PretrainedModel.Prompts(description: description, words: listed, examples: examples)
     }
 
-    private static func samples(_ model: MultimodalGPT, prompts: [[Int]], range: PixelRange) throws -> [Tensor] {
+    private static func samples(_ model: MultimodalGPT, prompts: [[Int]], range: ClosedRange<Double>) throws -> [Tensor]
+    {
         defer { model.modules.forEach { $0.module.stateDidChange() } }
         let samples = try Generator(model).generate(
             prompts.map { GenerationPrompt(ids: $0, firstIDs: []) }, options: SamplingOptions(seed: 0))
-        return samples.map { sample in
-            withoutGradients {
+        return try samples.map { sample in
+            try withoutGradients {
                 let ids = Tensor(sample.ids.map(Int64.init), shape: [1] + model.latentShape)
-                return range.decode(model.vqvae.decode(ids)).selected(0, 0)
+                return try modelPixels(model.vqvae.decode(ids), range: range)
             }
         }
     }

@@ -53,7 +53,7 @@ struct TrainVQVAE: ParsableCommand {
             randomCuts: true,
             progress: { done, total in if done % 500 == 0 { progress.note("decoded \(done) of \(total) files.") } })
         let media = PretrainedModel.Media(
-            frameRate: recipe.data.frameRate ?? 8, pixelRange: recipe.range.low...recipe.range.high)
+            frameRate: recipe.data.frameRate ?? 8, pixelRange: recipe.range)
         let output = ModelOutput(writeGrid: TrainingRun.writeGrid) { module, path in
             try PretrainedModel.write(
                 module: module, name: recipe.model, arguments: recipe.arguments, media: media, to: path, overwrite: true
