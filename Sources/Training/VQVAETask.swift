@@ -55,9 +55,16 @@ public final class VQVAETask: TrainingTask {
     public var itemCount: Int { training.count }
     public var dataFingerprint: String { training.fingerprint }
 
-    private func batch(_ source: any ClipSource, _ items: [(index: Int, epoch: Int?)]) throws -> Tensor {
-        let clips = try items.map { try source.pixels($0.index, epoch: $0.epoch) }
-        return try modelInput(clips, range: range, dimensions: model.dimensions)
+    public var reader: @Sendable ([TrainingItem]) throws -> Tensor {
+        { [training, range, dimensions = model.dimensions] items in
+            let clips = try items.map { try training.pixels($0.index, epoch: $0.epoch) }
+            return try modelInput(clips, range: range, dimensions: dimensions)
+        }
+    }
+
+    /// A clip as evaluation cuts it.
+    private func clip(_ source: any ClipSource, _ index: Int) throws -> Tensor {
+        try modelInput([source.pixels(index, epoch: nil)], range: range, dimensions: model.dimensions)
     }
 
     /// The peak signal-to-noise ratio in dB of a mean squared error, with white minus black as the peak.
@@ -67,9 +74,8 @@ public final class VQVAETask: TrainingTask {
     }
 
     public func loss(
-        _ items: [(index: Int, epoch: Int)], key: RandomKey, _ context: ForwardContext
+        _ items: [TrainingItem], data x: Tensor, key: RandomKey, _ context: ForwardContext
     ) throws -> (Tensor, Metrics) {
-        let x = try batch(training, items.map { ($0.index, $0.epoch) })
         let result = model(x, context)
         let codes = result.codebookOutput
         let squared = meanSquaredError(result.decoded, x)
@@ -95,7 +101,7 @@ public final class VQVAETask: TrainingTask {
             var decibels = 0.0
             var ids: [Int] = []
             for index in 0..<validation.count {
-                let x = try batch(validation, [(index, nil)])
+                let x = try clip(validation, index)
                 let result = model(x, .inference)
                 let error = Double(meanSquaredError(result.decoded, x).item(Float.self))
                 decibels += peakSignalToNoise(error)
@@ -116,7 +122,7 @@ public final class VQVAETask: TrainingTask {
         return try withoutGradients {
             var rows: [Tensor] = []
             for index in shown {
-                let x = try batch(source, [(index, nil)])
+                let x = try clip(source, index)
                 rows.append(try modelPixels(x, range: range))
                 rows.append(try modelPixels(model(x, .inference).decoded, range: range))
             }

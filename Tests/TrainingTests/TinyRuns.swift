@@ -38,11 +38,16 @@ final class LineTask: TrainingTask {
 
     var module: Module { line }
 
+    var reader: @Sendable ([TrainingItem]) throws -> Tensor {
+        { items in
+            Tensor(items.flatMap { [Float($0.index) / 10, 1, Float($0.index % 3)] }, shape: [items.count, 3])
+        }
+    }
+
     func loss(
-        _ items: [(index: Int, epoch: Int)], key: RandomKey, _ context: ForwardContext
+        _ items: [TrainingItem], data x: Tensor, key: RandomKey, _ context: ForwardContext
     ) throws -> (Tensor, Metrics) {
         passes += 1
-        let x = Tensor(items.flatMap { [Float($0.index) / 10, 1, Float($0.index % 3)] }, shape: [items.count, 3])
         let y = Tensor(items.flatMap { [Float($0.index), Float($0.epoch)] }, shape: [items.count, 2])
         let error = meanSquaredError(line(x, context), y) * (passes > breaksAfter ? .nan : 1)
         return (error, [("loss", Double(error.detached.item(Float.self)))])
