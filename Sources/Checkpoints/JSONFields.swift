@@ -1,3 +1,5 @@
+import JSON
+
 /// Reads the members of a configuration object, each with the type it must have.
 ///
 /// Messages name the file, the member's path and what was found:

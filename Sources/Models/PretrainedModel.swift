@@ -4,6 +4,7 @@
 
 import Checkpoints
 import Foundation
+import JSON
 import NeuralNets
 import Tensors
 import Tokenizers

@@ -1,4 +1,5 @@
 import Checkpoints
+import JSON
 
 /// Which clips a run reads and how they are cut.
 public struct DataSettings: Sendable, Equatable {

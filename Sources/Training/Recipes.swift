@@ -1,4 +1,5 @@
 import Checkpoints
+import JSON
 import Models
 
 /// Everything that decides what `train-vqvae` does.

@@ -15,24 +15,24 @@ struct TokenizerFileTests {
     }
 
     @Test(
-        "a broken encoder.json is refused in a sentence that names the line",
+        "a broken encoder.json is refused in a sentence that names the place",
         arguments: [
-            ("{\(special),\n\"a\": 7}", "invalidVocabulary", "line 2: the token \"a\" has id 7"),
-            ("{\(special),\n\"a\": 3}", "invalidVocabulary", "line 2: the token \"a\" has id 3, which line 1"),
-            ("{\(special),\n\n\"a\": -1}", "invalidVocabulary", "line 3: the token \"a\" has the negative id -1"),
-            ("{\(special), \"a\": 5,\n\"a\": 6}", "invalidVocabulary", "line 2: the token \"a\" occurs a second time"),
-            ("{\(special), \"a\": 5.5}", "invalidFile", "line 1: the id of \"a\" is not a whole number"),
+            ("{\(special),\n\"a\": 7}", "invalidVocabulary", "entry 6: the token \"a\" has id 7"),
+            ("{\(special),\n\"a\": 3}", "invalidVocabulary", "entry 6: the token \"a\" has id 3, which entry 4"),
+            ("{\(special),\n\n\"a\": -1}", "invalidVocabulary", "entry 6: the token \"a\" has the negative id -1"),
+            ("{\(special), \"a\": 5,\n\"a\": 6}", "invalidFile", "line 2, column 4: the key \"a\" occurs twice"),
+            ("{\(special), \"a\": 5.5}", "invalidFile", "entry 6: the id of \"a\" is not a whole number"),
             ("{\(special), \"a\": 1e300}", "invalidFile", "is not a whole number"),
             ("{\(special), \"a\": \"5\"}", "invalidFile", "is not a whole number"),
-            ("{\(special),\n\"a\" 5}", "invalidFile", "line 2: a colon is missing"),
-            ("{\(special)", "invalidFile", "a comma or } is missing"),
-            ("{\(special)} x", "invalidFile", "text after the end"),
+            ("{\(special),\n\"a\" 5}", "invalidFile", "line 2, column 5: expected ':'"),
+            ("{\(special)", "invalidFile", "expected ',' or '}'"),
+            ("{\(special)} x", "invalidFile", "text after the value"),
             ("{\"\\ud800\": 0}", "invalidFile", "surrogate"),
             ("[]", "invalidFile", "must hold an object"),
             ("{}", "invalidVocabulary", "holds no tokens"),
-            ("", "invalidFile", "ends too early"),
+            ("", "invalidFile", "the end of the text"),
             ("{\"a\": 0}", "invalidVocabulary", "lacks the special token [PAD]"),
-            (String(repeating: "[", count: 100_000), "invalidFile", "nested deeper"),
+            (String(repeating: "[", count: 100_000), "invalidFile", "nests deeper"),
         ])
     func brokenEncoder(_ text: String, _ code: String, _ part: String) throws {
         let error = try tokenizerError { try load(["encoder.json": text, "merges.txt": "#\n"]) }
@@ -107,7 +107,7 @@ struct TokenizerFileTests {
 
     @Test("vocab.txt gives BERT's ids")
     func vocabularyText() throws {
-        let json = try JSONValue.parse(TokenizerFile.read(TokenizerFixtures.bertJSON), name: "tokenizer.json")
+        let json = try TokenizerFile.json(TokenizerFixtures.bertJSON)
         let vocabulary = try Vocabulary(json: try #require(json["model"]?["vocab"]), name: "tokenizer.json")
         let text = vocabulary.tokens.map { ByteString($0).text + "\n" }.joined()
         #expect(try load(["vocab.txt": text]).encode("Hello wörld!") == [7592, 2088, 999])

@@ -2,6 +2,7 @@
 // its keyword arguments and its state-dict keys, tensors in and tensors out. `mmgen forward` is this and files.
 
 import Checkpoints
+import JSON
 import NeuralNets
 import Tensors
 

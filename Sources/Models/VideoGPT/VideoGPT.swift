@@ -2,6 +2,7 @@
 // and their image counterpart `text_image_gpt`, by the argument names of TorchMultimodal's builders.
 
 import Checkpoints
+import JSON
 import NeuralNets
 import Tensors
 

@@ -1,6 +1,7 @@
 import Checkpoints
 import Foundation
 import Generation
+import JSON
 import Media
 import Models
 import Tensors
