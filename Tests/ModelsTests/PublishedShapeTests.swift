@@ -108,4 +108,44 @@ struct PublishedShapeTests {
         let error = #expect(throws: (any Error).self) { try build(name, object) }
         #expect(String(describing: error).contains(word))
     }
+
+    @Test(
+        "a configuration larger than any memory is refused in a sentence before anything is made",
+        arguments: [
+            ("video_vqvae", #"{"attn_hidden_dim": 16384, "encoder_filter_size": [64, 64, 64]}"#),
+            ("image_vqvae", #"{"num_embeddings": 16777216, "embedding_dim": 65536}"#),
+            ("text_video_gpt", #"{"d_model": 65535, "n_head": 1, "num_decoder_layers": 1024}"#),
+        ])
+    func enormous(name: String, arguments: String) throws {
+        let object = try #require(try JSONValue.parse(arguments).objectValue)
+        for read in [
+            { _ = try ModelRegistry.build(name, arguments: object, source: "config.json") },
+            {
+                _ = try PretrainedModel.module(
+                    name: name, arguments: object, source: "config.json", weights: [:], file: "model")
+            },
+            { _ = try ForwardDoor.module(name, config: object) },
+        ] {
+            let error = #expect(throws: TensorError.self) { try read() }
+            #expect(error?.code == .invalidSize)
+            #expect(error?.message.contains("'\(name)' of these arguments takes at least") == true, "\(error as Any)")
+        }
+    }
+
+    @Test("training needs memory for five numbers where a model holds one")
+    func training() throws {
+        let fields = JSONFields(["attn_hidden_dim": 8, "encoder_hidden_dim": 8], source: "config.json")
+        let module = try ModelRegistry.build("image_vqvae", fields)
+        let bytes = module.stateDictionary.values.reduce(0.0) { $0 + 4 * Double($1.count) }
+        try MachineMemory.$byteCount.withValue(bytes) {
+            _ = try ModelRegistry.build("image_vqvae", fields)
+            #expect(throws: TensorError.self) { try ModelRegistry.build("image_vqvae", fields, isTrained: true) }
+        }
+        try MachineMemory.$byteCount.withValue(bytes + 16 * Double(module.parameterCount)) {
+            _ = try ModelRegistry.build("image_vqvae", fields, isTrained: true)
+        }
+        #expect(throws: TensorError.self) {
+            try MachineMemory.$byteCount.withValue(bytes - 1) { try ModelRegistry.build("image_vqvae", fields) }
+        }
+    }
 }

@@ -32,8 +32,21 @@ struct ClipCoding {
     /// - Returns: `[frames, height, width, 3]`, `uint8`; one frame for an image.
     /// - Throws: ``MediaError`` when the decoder's output is not all numbers.
     func frames(of ids: Tensor) throws -> Tensor {
+        try requireMemory(latent: ids.shape)
         let values = withoutGradients { vqvae.decode(ids.unsqueezed(0)) }.squeezed(0)
         return try pixels(from: isImage ? values.unsqueezed(1) : values, range: media.pixelRange)
+    }
+
+    /// Refuses a clip that is larger than the machine's memory.
+    ///
+    /// - Parameter latent: the grid of its ids.
+    /// - Throws: ``TensorError``.
+    func requireMemory(latent: [Int]) throws {
+        let size = vqvae.outputShape(latent)
+        let values = size.reduce(3.0) { $0 * Double($1) }
+        // A float and a byte of each.
+        try MachineMemory.require(
+            5 * values, for: "A clip of \(size.map { "\($0)" }.joined(separator: " x ")) pixels")
     }
 
     /// The ids of frames.

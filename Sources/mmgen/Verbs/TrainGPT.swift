@@ -38,6 +38,7 @@ struct TrainGPT: ParsableCommand {
         guard !recipe.tokenizer.isEmpty else {
             throw VerbError("No tokenizer was named: give the model directory of a VQVAE with --tokenizer.")
         }
+        try recipe.data.requireMemory(clips: CodeCache.clipsPerPass)
         let pretrained = try PretrainedModel(contentsOf: recipe.tokenizer)
         guard let vqvae = pretrained.module as? VQVAE else {
             throw VerbError("\(recipe.tokenizer) holds a \(pretrained.name), not a VQVAE.")
@@ -61,7 +62,7 @@ struct TrainGPT: ParsableCommand {
         let text = try textTokenizer(recipe, captions: clips.training, folder: place)
         let arguments = try modelArguments(recipe, pretrained, vqvae, text: text)
         let built = try ModelRegistry.build(
-            recipe.model, arguments: arguments, source: training.source, seed: recipe.training.seed)
+            recipe.model, JSONFields(arguments, source: training.source), seed: recipe.training.seed, isTrained: true)
         guard let model = built as? MultimodalGPT else { throw VerbError("'\(recipe.model)' is no GPT.") }
         try model.vqvae.assign(vqvae.stateDictionary)
 

@@ -27,8 +27,10 @@ struct TrainVQVAE: ParsableCommand {
 
     func run() throws {
         let recipe = try VQVAERecipe(training.configuration(data), source: training.source)
+        try recipe.data.requireMemory(clips: recipe.training.batchSize / recipe.training.accumulation)
         let built = try ModelRegistry.build(
-            recipe.model, arguments: recipe.arguments, source: training.source, seed: recipe.training.seed)
+            recipe.model, JSONFields(recipe.arguments, source: training.source), seed: recipe.training.seed,
+            isTrained: true)
         guard let model = built as? VQVAE else {
             throw VerbError(
                 "'\(recipe.model)' is no VQVAE; train-vqvae trains video_vqvae, video_vqvae_mugen or image_vqvae.")
