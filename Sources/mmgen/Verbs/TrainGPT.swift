@@ -57,6 +57,7 @@ struct TrainGPT: ParsableCommand {
         let note = console.console
         let clips = try ClipSplits(
             recipe.data, seed: recipe.training.seed, cacheFolder: place, randomCuts: false,
+            shouldStop: { Interruption.flag.isSet },
             progress: { done, total in if done % 500 == 0 { note.note("decoded \(done) of \(total) files.") } })
 
         let text = try textTokenizer(recipe, captions: clips.training, folder: place)

@@ -52,7 +52,7 @@ struct TrainVQVAE: ParsableCommand {
         let progress = console.console
         let clips = try ClipSplits(
             recipe.data, seed: recipe.training.seed, cacheFolder: URL(fileURLWithPath: training.output),
-            randomCuts: true,
+            randomCuts: true, shouldStop: { Interruption.flag.isSet },
             progress: { done, total in if done % 500 == 0 { progress.note("decoded \(done) of \(total) files.") } })
         let media = PretrainedModel.Media(
             frameRate: recipe.data.frameRate ?? 8, pixelRange: recipe.range)
