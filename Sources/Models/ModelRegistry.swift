@@ -85,7 +85,7 @@ public enum ModelRegistry {
         let name = try fields.string("model", default: fallback)
         let arguments = JSONObject(fields.object.members.filter { $0.key != "model" }.map { ($0.key, $0.value) })
         guard let builder = builders.first(where: { $0.name == name }),
-            let vqvae = try builder.build(JSONFields(arguments, source: fields.source), random) as? VQVAE
+            let vqvae = try builder.build(fields.replacing(arguments), random) as? VQVAE
         else { throw fields.mismatch("model", mustBe: "the name of a VQVAE") }
         return vqvae
     }

@@ -9,7 +9,7 @@ public struct VQVAERecipe: Sendable {
     /// The builder's name.
     public var model = "video_vqvae"
     /// The builder's arguments.
-    public var arguments = JSONObject()
+    public let arguments: JSONFields
     /// The clips.
     public var data = DataSettings()
     /// The loss.
@@ -22,11 +22,10 @@ public struct VQVAERecipe: Sendable {
     /// Reads a configuration.
     ///
     /// - Throws: the reader's error naming the key, what was found and what is allowed.
-    public init(_ object: JSONObject, source: String) throws {
-        let fields = JSONFields(object, source: source)
+    public init(_ fields: JSONFields) throws {
         try fields.rejectUnknown(known: ["model", "arguments", "data", "loss", "pixel_range", "training"])
         model = try fields.string("model", default: model)
-        arguments = try fields.optionalFields("arguments")?.object ?? arguments
+        arguments = try fields.optionalFields("arguments") ?? fields.replacing(JSONObject())
         if let section = try fields.optionalFields("data") { try data.read(section) }
         if let section = try fields.optionalFields("loss") {
             try section.rejectUnknown(known: ["squared", "absolute", "commitment"])
@@ -49,7 +48,7 @@ public struct VQVAERecipe: Sendable {
     /// The recipe as a configuration, every key stated.
     public var json: JSONObject {
         JSONObject([
-            ("model", .string(model)), ("arguments", .object(arguments)), ("data", .object(data.json)),
+            ("model", .string(model)), ("arguments", .object(arguments.object)), ("data", .object(data.json)),
             (
                 "loss",
                 [
@@ -73,7 +72,7 @@ public struct GPTRecipe: Sendable {
     /// The builder's name.
     public var model = "text_video_gpt"
     /// The builder's arguments; those of the tokenizer and the text vocabulary are filled in.
-    public var arguments = JSONObject()
+    public let arguments: JSONFields
     /// The largest text vocabulary that is trained from the captions.
     public var vocabularySize = 512
     /// A folder with a text tokenizer to use instead of training one.
@@ -90,15 +89,14 @@ public struct GPTRecipe: Sendable {
     public var training = TrainingSettings()
 
     /// Reads a configuration.
-    public init(_ object: JSONObject, source: String) throws {
-        let fields = JSONFields(object, source: source)
+    public init(_ fields: JSONFields) throws {
         try fields.rejectUnknown(known: [
             "tokenizer", "model", "arguments", "text", "data", "prompt_dropout", "input_weight", "description",
             "training",
         ])
         tokenizer = try fields.string("tokenizer", default: tokenizer)
         model = try fields.string("model", oneOf: ["text_video_gpt", "text_image_gpt"], default: model)
-        arguments = try fields.optionalFields("arguments")?.object ?? arguments
+        arguments = try fields.optionalFields("arguments") ?? fields.replacing(JSONObject())
         if let section = try fields.optionalFields("text") {
             try section.rejectUnknown(known: ["vocabulary_size", "tokenizer"])
             vocabularySize = try section.integer("vocabulary_size", in: 8...1_000_000, default: vocabularySize)
@@ -123,7 +121,7 @@ public struct GPTRecipe: Sendable {
     /// The recipe as a configuration, every key stated.
     public var json: JSONObject {
         JSONObject([
-            ("tokenizer", .string(tokenizer)), ("model", .string(model)), ("arguments", .object(arguments)),
+            ("tokenizer", .string(tokenizer)), ("model", .string(model)), ("arguments", .object(arguments.object)),
             (
                 "text",
                 [

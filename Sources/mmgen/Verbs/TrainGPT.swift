@@ -33,7 +33,7 @@ struct TrainGPT: ParsableCommand {
     @OptionGroup var console: ConsoleOptions
 
     func run() throws {
-        var recipe = try GPTRecipe(training.configuration(data), source: training.source)
+        var recipe = try GPTRecipe(training.configuration(data))
         if let tokenizer { recipe.tokenizer = tokenizer }
         guard !recipe.tokenizer.isEmpty else {
             throw VerbError("No tokenizer was named: give the model directory of a VQVAE with --tokenizer.")
@@ -63,7 +63,7 @@ struct TrainGPT: ParsableCommand {
         let text = try textTokenizer(recipe, captions: clips.training, folder: place)
         let arguments = try modelArguments(recipe, pretrained, vqvae, text: text)
         let built = try ModelRegistry.build(
-            recipe.model, JSONFields(arguments, source: training.source), seed: recipe.training.seed, isTrained: true)
+            recipe.model, recipe.arguments.replacing(arguments), seed: recipe.training.seed, isTrained: true)
         guard let model = built as? MultimodalGPT else { throw VerbError("'\(recipe.model)' is no GPT.") }
         try model.vqvae.assign(vqvae.stateDictionary)
 
@@ -127,7 +127,7 @@ struct TrainGPT: ParsableCommand {
     private func modelArguments(
         _ recipe: GPTRecipe, _ pretrained: PretrainedModel, _ vqvae: VQVAE, text: CharBPETokenizer
     ) throws -> JSONObject {
-        var arguments = recipe.arguments
+        var arguments = recipe.arguments.object
         var nested = pretrained.arguments
         nested["model"] = .string(pretrained.name)
         arguments["text_vocab_size"] = .integer(text.vocabularySize)
