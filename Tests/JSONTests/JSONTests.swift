@@ -1,4 +1,5 @@
 import JSON
+import TestSupport
 import Testing
 
 @Suite("JSON")
@@ -78,5 +79,31 @@ struct JSONTests {
         #expect(JSONValue.object(object).serialized() == text)
         object["e\u{301}"] = nil
         #expect(object.keys.map { Array($0.utf8) } == [[0xC3, 0xA9]])
+    }
+
+    @Test("text with random damage is read or refused, and what was read writes and reads the same")
+    func damage() throws {
+        let text =
+            #"{"shape": [2, 3, -4.5e-3], "name": "a\u00e9\ud83d\ude00\n", "on": true, "off": false, "none": null, "#
+            + #""deep": [[[[{"x": {"y": [1, 12345678901234567890]}}]]]], "e": {}, "f": []}"#
+        let bytes = Array(text.utf8)
+        _ = try JSONValue.parse(text)
+        var generator = SeededGenerator(seed: 1)
+        var read = 0
+        let total = try cost {
+            for _ in 0..<4000 {
+                do {
+                    let value = try damaged(bytes, using: &generator).withUnsafeBytes {
+                        try JSONValue.parse($0, source: "x")
+                    }
+                    #expect(try JSONValue.parse(value.serialized()) == value)
+                    read += 1
+                } catch let error as JSONError {
+                    #expect(error.message.hasPrefix("x is not valid JSON at line "))
+                }
+            }
+        }
+        #expect(read > 50)
+        #expect(total.seconds < 10 && total.bytes < 1 << 30, "\(total)")
     }
 }

@@ -134,7 +134,7 @@ struct PublishedShapeTests {
 
     @Test("training needs memory for five numbers where a model holds one")
     func training() throws {
-        let fields = JSONFields(["attn_hidden_dim": 8, "encoder_hidden_dim": 8], source: "config.json")
+        let fields = JSONFields(["attn_hidden_dim": 8, "encoder_hidden_dim": 8] as JSONObject, source: "config.json")
         let module = try ModelRegistry.build("image_vqvae", fields)
         let bytes = module.stateDictionary.values.reduce(0.0) { $0 + 4 * Double($1.count) }
         try MachineMemory.$byteCount.withValue(bytes) {
