@@ -33,7 +33,8 @@ public final class Generator {
     ///   - cancellation: looked at before every step.
     ///   - progress: called after every position.
     /// - Returns: the samples, prompt by prompt.
-    /// - Throws: ``GenerationError`` for settings or ids the model cannot take, `CancellationError` when cancelled.
+    /// - Throws: ``GenerationError`` for settings or ids the model cannot take, ``TensorError`` when the caches do not fit
+    ///   into the machine's memory, `CancellationError` when cancelled.
     public func generate(
         _ prompts: [GenerationPrompt], options: SamplingOptions, batch: Int = 16,
         cancellation: CancellationFlag = CancellationFlag(), progress: (GenerationProgress) -> Void = { _ in }
@@ -63,6 +64,7 @@ public final class Generator {
         try options.validate(vocabulary: model.outputTokenCount)
         let guidance = Guidance(scale: Float(options.guidance))
         try validate(prompts, samples: options.samples, batch: batch, isGuided: guidance.isActive)
+        try requireMemory(prompts, samples: options.samples, batch: batch, isGuided: guidance.isActive)
         let rows = prompts.indices.flatMap { prompt in (0..<options.samples).map { Row(prompt: prompt, sample: $0) } }
         let clock = TokenClock()
         var prefix: PromptPrefix?
@@ -158,6 +160,20 @@ public final class Generator {
             let joined = guidance.applied(with: prompted, without: values[other * width..<(other + 1) * width])
             return try sampler.draw(joined, sample: rows[index].sample, position: position)
         }
+    }
+
+    /// - Throws: ``TensorError`` when the caches of one batch are larger than the machine's memory.
+    private func requireMemory(_ prompts: [GenerationPrompt], samples: Int, batch: Int, isGuided: Bool) throws {
+        let rows = min(prompts.count * samples, batch) * (isGuided ? 2 : 1)
+        // The prompts themselves are stored once, whatever the number of rows.
+        let positions = max(1, model.outputLength - (prompts.map(\.firstIDs.count).min() ?? 0))
+        let shape = model.decoderConfiguration
+        // Keys and values of every layer.
+        let bytes = 8 * Double(shape.layers) * Double(shape.width) * Double(positions) * Double(rows)
+        try MachineMemory.require(
+            bytes,
+            for: "A cache of \(rows) sequences of \(positions) ids in \(shape.layers) layers of width \(shape.width)"
+        )
     }
 
     private func validate(_ prompts: [GenerationPrompt], samples: Int, batch: Int, isGuided: Bool) throws {

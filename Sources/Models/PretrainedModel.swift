@@ -4,6 +4,7 @@
 
 import Checkpoints
 import Foundation
+import JSON
 import NeuralNets
 import Tensors
 import Tokenizers
@@ -67,7 +68,8 @@ public struct PretrainedModel {
     ///
     /// - Throws: ``CheckpointError`` for files that are missing or damaged and, with code `.stateDictMismatch`, one error
     ///   that lists every key that is missing, unexpected or of another shape; ``ModelError`` for a name or arguments
-    ///   that make no model; ``TokenizerError`` for a broken tokenizer.
+    ///   that make no model; ``TensorError`` for one that is larger than the machine's memory; ``TokenizerError`` for a
+    ///   broken tokenizer.
     public init(contentsOf path: String) throws {
         let directory = try ModelDirectory.read(path)
         let source = (path as NSString).appendingPathComponent("config.json")
@@ -100,9 +102,7 @@ public struct PretrainedModel {
         name: String, arguments: JSONObject, source: String, weights: [String: Tensor], file: String,
         matcher: StateDictMatcher = StateDictMatcher()
     ) throws -> Module {
-        let module = try Initialization.skipped {
-            try ModelRegistry.build(name, arguments: arguments, source: source)
-        }
+        let module = try ModelRegistry.unfilled(name, JSONFields(arguments, source: source))
         try assign(weights, to: module, file: file, matcher: matcher)
         return module
     }

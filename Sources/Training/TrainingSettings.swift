@@ -1,4 +1,5 @@
 import Checkpoints
+import JSON
 import NeuralNets
 
 /// How a run is optimized, evaluated and saved; the same for every model.

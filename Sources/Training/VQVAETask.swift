@@ -26,7 +26,7 @@ public final class VQVAETask: TrainingTask {
     private let model: VQVAE
     private let training: any ClipSource
     private let validation: (any ClipSource)?
-    private let range: PixelRange
+    private let range: ClosedRange<Double>
     private let weights: Loss
     private let decoderOnly: Bool
     private let output: ModelOutput
@@ -42,8 +42,8 @@ public final class VQVAETask: TrainingTask {
     ///   - decoderOnly: whether encoder and codebook stay as they are.
     ///   - output: writes pictures and the finished model.
     public init(
-        _ model: VQVAE, training: any ClipSource, validation: (any ClipSource)?, range: PixelRange = PixelRange(),
-        weights: Loss = Loss(), decoderOnly: Bool = false, output: ModelOutput
+        _ model: VQVAE, training: any ClipSource, validation: (any ClipSource)?,
+        range: ClosedRange<Double> = -0.5...0.5, weights: Loss = Loss(), decoderOnly: Bool = false, output: ModelOutput
     ) {
         self.model = model
         self.training = training
@@ -62,15 +62,27 @@ public final class VQVAETask: TrainingTask {
     public var itemCount: Int { training.count }
     public var dataFingerprint: String { training.fingerprint }
 
-    private func batch(_ source: any ClipSource, _ items: [(index: Int, epoch: Int?)]) throws -> Tensor {
-        let clips = try items.map { try source.pixels($0.index, epoch: $0.epoch) }
-        return range.encode(stacked(clips), dimensions: model.dimensions)
+    public var reader: @Sendable ([TrainingItem]) throws -> Tensor {
+        { [training, range, dimensions = model.dimensions] items in
+            let clips = try items.map { try training.pixels($0.index, epoch: $0.epoch) }
+            return try modelInput(clips, range: range, dimensions: dimensions)
+        }
+    }
+
+    /// A clip as evaluation cuts it.
+    private func clip(_ source: any ClipSource, _ index: Int) throws -> Tensor {
+        try modelInput([source.pixels(index, epoch: nil)], range: range, dimensions: model.dimensions)
+    }
+
+    /// The peak signal-to-noise ratio in dB of a mean squared error, with white minus black as the peak.
+    private func peakSignalToNoise(_ error: Double) -> Double {
+        let peak = range.upperBound - range.lowerBound
+        return 10 * log10(peak * peak / max(error, 1e-12))
     }
 
     public func loss(
-        _ items: [(index: Int, epoch: Int)], key: RandomKey, _ context: ForwardContext
+        _ items: [TrainingItem], data x: Tensor, key: RandomKey, _ context: ForwardContext
     ) throws -> (Tensor, Metrics) {
-        let x = try batch(training, items.map { ($0.index, $0.epoch) })
         let (decoded, codes) = reconstruct(x, context)
         let squared = meanSquaredError(decoded, x)
         let commitment = commitmentLoss(quantized: codes.quantizedFlat, encoded: codes.encodedFlat)
@@ -84,7 +96,7 @@ public final class VQVAETask: TrainingTask {
             [
                 ("loss", Double(total.detached.item(Float.self))), ("reconstruction", error),
                 ("commitment", Double(commitment.detached.item(Float.self))),
-                ("psnr", range.peakSignalToNoise(meanSquaredError: error)), ("perplexity", usage.perplexity),
+                ("psnr", peakSignalToNoise(error)), ("perplexity", usage.perplexity),
             ]
         )
     }
@@ -105,10 +117,10 @@ public final class VQVAETask: TrainingTask {
             var decibels = 0.0
             var ids: [Int] = []
             for index in 0..<validation.count {
-                let x = try batch(validation, [(index, nil)])
+                let x = try clip(validation, index)
                 let result = model(x, .inference)
                 let error = Double(meanSquaredError(result.decoded, x).item(Float.self))
-                decibels += range.peakSignalToNoise(meanSquaredError: error)
+                decibels += peakSignalToNoise(error)
                 ids += result.codebookOutput.codebookIndices.scalars(Int64.self).map(Int.init)
             }
             let usage = CodebookUsage(ids: ids, codes: model.codebook.count)
@@ -126,9 +138,9 @@ public final class VQVAETask: TrainingTask {
         return try withoutGradients {
             var rows: [Tensor] = []
             for index in shown {
-                let x = try batch(source, [(index, nil)])
-                rows.append(range.decode(x).selected(0, 0))
-                rows.append(range.decode(model(x, .inference).decoded).selected(0, 0))
+                let x = try clip(source, index)
+                rows.append(try modelPixels(x, range: range))
+                rows.append(try modelPixels(model(x, .inference).decoded, range: range))
             }
             return try [output.writeGrid(rows, to: path + ".png")]
         }

@@ -26,6 +26,7 @@ private let declarationsOutsideTheTable: [String: String] = [
     "blend(_:weight:)": "changes in place, ValueTests",
     "cachedAttention(_:_:_:prefix:)": "inference only, KeyValueCacheTests",
     "outputSize(_:)": "shape arithmetic, WindowShapeTests",
+    "require(_:for:)": "refuses sizes, MachineMemoryTests",
 ]
 
 /// The sources of a target, by file name.

@@ -1,5 +1,6 @@
 import Checkpoints
 import Foundation
+import JSON
 import Models
 import NeuralNets
 import Tensors
@@ -99,6 +100,18 @@ import Testing
                 #expect(items.allSatisfy { $0.epoch == epoch })
             }
         }
+    }
+
+    // Fixed for ever: a change here would change every resumed training. Made by Tests/Parity/make_order_fixtures.py.
+    @Test(
+        "the order of items is the documented one",
+        arguments: [
+            (0, 0, [6, 10, 11, 8, 3, 0, 5, 7, 4, 2, 9, 1]), (42, 7, [1, 8, 7, 10, 4, 11, 6, 0, 5, 2, 3, 9]),
+            (1 << 63, 3, [9, 6, 1, 11, 8, 5, 3, 10, 4, 2, 0, 7]),
+        ] as [(UInt64, Int, [Int])])
+    func documentedOrder(_ seed: UInt64, _ epoch: Int, _ expected: [Int]) {
+        var order = ItemOrder(count: 12, key: RandomKey(seed: seed).derived("training"))
+        #expect((0..<12).map { order.item(at: epoch * 12 + $0).index } == expected)
     }
 
     @Test("a GPT learns two clips by heart")

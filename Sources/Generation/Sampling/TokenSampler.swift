@@ -1,4 +1,5 @@
 import Foundation
+import NeuralNets
 import Tensors
 
 /// Draws ids from scores: a pure function of the scores, the seed, the sample's number and the position.
@@ -57,11 +58,7 @@ public struct TokenSampler: Sendable {
     /// - Returns: ids of the vocabulary, at least one.
     func allowedIDs(_ scores: [Float]) -> [Int] {
         guard !filters.isEmpty else { return Array(scores.indices) }
-        // Score and id in one number each: best score first, lower id first, and a sort without calls.
-        var keys = scores.indices.map { UInt64(Self.descendingBits(scores[$0])) << 32 | UInt64($0) }
-        keys.sort()
-        let ordered = keys.map { Int($0 & 0xFFFF_FFFF) }
-        return filters.reduce(ordered[...]) { $1.filter(scores, $0) }.sorted()
+        return filters.reduce(idsByScore(scores)[...]) { $1.filter(scores, $0) }.sorted()
     }
 
     /// The best id, the lowest of equals; `nil` when a score is not a number.
@@ -74,15 +71,6 @@ public struct TokenSampler: Sendable {
         return best
     }
 
-    /// Bits that are smaller the larger a number is, and the same for both zeros.
-    private static func descendingBits(_ score: Float) -> UInt32 {
-        let bits = (score == 0 ? 0 : score).bitPattern
-        return bits >> 31 == 1 ? bits : ~bits & 0x7FFF_FFFF
-    }
-
     /// A Gumbel number from a uniform one in (0, 1).
     private static func gumbel(_ uniform: Float) -> Double { -log(-log(Double(uniform))) }
 }
-
-/// e to the power of `x`.
-func exponential(_ x: Double) -> Double { exp(x) }

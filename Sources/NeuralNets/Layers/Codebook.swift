@@ -50,7 +50,7 @@ public final class Codebook: Module {
     ) {
         let first = Initialization.normal([codes, width], deviation: 1, key: random.derived("embedding"))
         embedding = first
-        codeUsage = Tensor.zeros([codes])
+        codeUsage = Initialization.constant(0, [codes])
         codeAvg = first
         self.decay = decay
         self.usageThreshold = usageThreshold

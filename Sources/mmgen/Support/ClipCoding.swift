@@ -32,8 +32,21 @@ struct ClipCoding {
     /// - Returns: `[frames, height, width, 3]`, `uint8`; one frame for an image.
     /// - Throws: ``MediaError`` when the decoder's output is not all numbers.
     func frames(of ids: Tensor) throws -> Tensor {
+        try requireMemory(latent: ids.shape)
         let values = withoutGradients { vqvae.decode(ids.unsqueezed(0)) }.squeezed(0)
-        return try Media.pixels(from: scaled(isImage ? values.unsqueezed(1) : values, toFile: true), range: range)
+        return try pixels(from: isImage ? values.unsqueezed(1) : values, range: media.pixelRange)
+    }
+
+    /// Refuses a clip that is larger than the machine's memory.
+    ///
+    /// - Parameter latent: the grid of its ids.
+    /// - Throws: ``TensorError``.
+    func requireMemory(latent: [Int]) throws {
+        let size = vqvae.outputShape(latent)
+        let values = size.reduce(3.0) { $0 * Double($1) }
+        // A float and a byte of each.
+        try MachineMemory.require(
+            5 * values, for: "A clip of \(size.map { "\($0)" }.joined(separator: " x ")) pixels")
     }
 
     /// The ids of frames.
@@ -42,23 +55,7 @@ struct ClipCoding {
     /// - Returns: `[d1, ..., dn]`, `int64`.
     /// - Throws: ``MediaError`` for frames of another shape or type.
     func ids(of frames: Tensor) throws -> Tensor {
-        let values = try scaled(floatVideo(from: frames, range: range), toFile: false)
+        let values = try floatVideo(from: frames, range: media.pixelRange)
         return vqvae.encode((isImage ? values.squeezed(1) : values).unsqueezed(0)).squeezed(0)
-    }
-
-    /// The range that pixels are converted with: the model's own where it is one of the usual ones.
-    private var range: PixelRange {
-        switch media.pixelRange {
-        case -0.5...0.5: .minusHalfToHalf
-        case -1...1: .minusOneToOne
-        default: .zeroToOne
-        }
-    }
-
-    /// Stretches between 0...1 and a model's unusual range.
-    private func scaled(_ values: Tensor, toFile: Bool) -> Tensor {
-        guard range == .zeroToOne, media.pixelRange != 0...1 else { return values }
-        let (low, width) = (media.pixelRange.lowerBound, media.pixelRange.upperBound - media.pixelRange.lowerBound)
-        return toFile ? values.affine(scale: 1 / width, shift: -low / width) : values.affine(scale: width, shift: low)
     }
 }

@@ -1,6 +1,7 @@
 import Checkpoints
 import Foundation
 import Generation
+import JSON
 import Media
 import Models
 import Tensors
@@ -32,6 +33,7 @@ struct GenerationJob {
     /// - Throws: ``PartlyDone`` when some prompts were refused, `CancellationError` after an interrupt.
     func run() throws {
         let frameRate = output.fps ?? model.media.frameRate
+        try coding.requireMemory(latent: gpt.latentShape)
         guard prompts.count <= Generator.mostRows / sampling.samples else {
             throw VerbError(
                 "\(prompts.count) prompts with \(sampling.samples) samples each are more than the \(Generator.mostRows) "
