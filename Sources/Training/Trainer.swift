@@ -119,7 +119,8 @@ public final class Trainer {
         for pass in 0..<settings.accumulation {
             let first = step * settings.batchSize + pass * perPass
             let items = (first..<(first + perPass)).map { order.item(at: $0) }
-            let context = ForwardContext(training: key.derived("forward", step, pass))
+            let context = ForwardContext(
+                training: key.derived("forward", step, pass), checkpointsActivations: settings.checkpointsActivations)
             let (loss, passMetrics) = try task.loss(items, key: key.derived("data", step, pass), context)
             let value = Double(loss.detached.cast(to: .float64).item(Double.self))
             guard value.isFinite else {

@@ -29,7 +29,7 @@ struct GenerationDefectTests {
             _ = model.prefill(input: prompt, cache: &cache)
             let start = address(cache)
             for position in 0..<31 {
-                _ = model.step(output: Tensor([Int64(position % 32)]), position: position, cache: &cache)
+                _ = model.step(output: Tensor([Int64(position % 32)]), cache: &cache)
                 #expect(address(cache) == start)
             }
             #expect(cache.length == 44 && cache.layers[0].capacity == 44)
@@ -51,8 +51,8 @@ struct GenerationDefectTests {
             for position in 0..<31 {
                 #expect(nextA.scalars(Int64.self) == used.0.map { $0[position] })
                 #expect(nextB.scalars(Int64.self) == used.1.map { $0[position] })
-                nextA = model.step(output: nextA, position: position, cache: &a).argmax()
-                nextB = model.step(output: nextB, position: position, cache: &b).argmax()
+                nextA = model.step(output: nextA, cache: &a).argmax()
+                nextB = model.step(output: nextB, cache: &b).argmax()
             }
         }
     }
