@@ -88,6 +88,25 @@ struct GenerationDefectTests {
         }
     }
 
+    @Test("W04: steps take their positions from the cache, however the output before them was read", arguments: [0, 1, 7])
+    func positionsComeFromTheCache(given: Int) throws {
+        let model = try smallModel()
+        let input = prompts(1)
+        let ids = (0..<32).map { Int64($0 * 5 % 32) }
+        withoutGradients {
+            let whole = model(input: input, output: Tensor(ids, shape: [1, 32]), .inference).logits
+            var cache = model.makeCache(batch: 1, inputLength: 12)
+            let first = Tensor(Array(ids[..<given]), shape: [1, given])
+            var scores = model.prefill(input: input, output: given > 0 ? first : nil, cache: &cache)
+            for position in given..<32 {
+                let expected = whole.selected(1, 12 + position)
+                    .sliced(1, model.inputTokenCount..<(model.inputTokenCount + model.outputTokenCount)).contiguous()
+                #expect(difference("scores \(position)", scores, expected, Tolerance(relative: 2e-6, floor: 0)) == nil)
+                if position < 31 { scores = model.step(output: Tensor([ids[position]]), cache: &cache) }
+            }
+        }
+    }
+
     @Test("W05: a seed decides the ids, they arrive one by one, and prompts of several lengths share a batch")
     func samplingIsComplete() throws {
         let generator = Generator(try smallModel())
