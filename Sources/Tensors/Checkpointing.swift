@@ -27,7 +27,8 @@ public func checkpointed(_ x: Tensor, _ body: @escaping (_ x: Tensor, _ isRepeat
             let again = body(start, true)
             precondition(
                 again.shape == shape && again.dtype == dtype,
-                "checkpointed: the second run gave \(again.dtype) \(again.shape) where the first gave \(dtype) \(shape)")
+                "checkpointed: the second run gave \(again.dtype) \(again.shape) where the first gave \(dtype) \(shape)"
+            )
             let found = gradientsByNode(of: [(again, gradient)], boundary: boundary)
             return [start.node.flatMap { found[$0.number] }] + numbers.map { found[$0] }
         }

@@ -43,7 +43,8 @@ public struct TrainingSettings: Sendable, Equatable {
 
     /// The keys in a configuration file, in its order.
     public static let keys = [
-        "steps", "batch_size", "accumulation", "activation_checkpointing", "learning_rate", "warmup_steps", "schedule", "final_rate_share",
+        "steps", "batch_size", "accumulation", "activation_checkpointing", "learning_rate", "warmup_steps", "schedule",
+        "final_rate_share",
         "weight_decay", "beta2", "clip_norm", "ema_decay", "seed", "log_every", "evaluate_every", "checkpoint_every",
         "keep_checkpoints",
     ]

@@ -88,7 +88,9 @@ struct GenerationDefectTests {
         }
     }
 
-    @Test("W04: steps take their positions from the cache, however the output before them was read", arguments: [0, 1, 7])
+    @Test(
+        "W04: steps take their positions from the cache, however the output before them was read",
+        arguments: [0, 1, 7])
     func positionsComeFromTheCache(given: Int) throws {
         let model = try smallModel()
         let input = prompts(1)
