@@ -20,7 +20,8 @@ import Testing
         let results = try [false, true].map { checkpoints in
             let place = try RunPlace()
             let settings = TinyRuns.settings(steps: 4) { $0.checkpointsActivations = checkpoints }
-            let task: any TrainingTask = kind == "vqvae" ? try TinyRuns.vqvaeTask() : try TinyRuns.gptTask(in: place.path)
+            let task: any TrainingTask =
+                kind == "vqvae" ? try TinyRuns.vqvaeTask() : try TinyRuns.gptTask(in: place.path)
             _ = try place.train(task, settings)
             return try place.result(step: 4)
         }
