@@ -34,9 +34,6 @@ public final class MemoryMeter: Sendable {
         try Self.$current.withValue(self, operation: body)
     }
 
-    /// Starts a new peak from what is alive now.
-    public func resetPeak() { state.withLock { $0.peak = $0.live } }
-
     func add(_ bytes: Int) {
         state.withLock { count in
             count.live += bytes
