@@ -140,7 +140,7 @@ public final class Generator {
             drawn(position + 1, ids.count)
             guard position + 1 < model.outputLength else { break }
             let next = sources.count > rows.count ? ids + ids : ids
-            scores = model.step(output: Tensor(next.map { Int64($0) }), position: position, cache: &cache)
+            scores = model.step(output: Tensor(next.map { Int64($0) }), cache: &cache)
         }
         return sequences
     }

@@ -15,6 +15,8 @@ private let declarationsOutsideTheTable: [String: String] = [
     "tracked()": "TapeTests",
     "backward()": "TapeTests",
     "gradients(of:)": "TapeTests",
+    "checkpointed(_:_:)": "ParityTests, defect W13",
+    "measuring(_:)": "counts memory, ParityTests, defects W13 to W25",
     "derived(_:_:)": "RandomTests",
     "words(_:from:)": "RandomTests",
     "integer(below:index:)": "RandomTests",

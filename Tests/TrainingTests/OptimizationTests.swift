@@ -16,6 +16,19 @@ import Testing
             .map { try JSONValue.parse(String(decoding: $0, as: UTF8.self)) }.filter { $0["kind"]?.stringValue == kind }
     }
 
+    @Test("W13: a run with activation checkpointing ends with the bits of one without", arguments: ["vqvae", "gpt"])
+    func checkpointing(kind: String) throws {
+        let results = try [false, true].map { checkpoints in
+            let place = try RunPlace()
+            let settings = TinyRuns.settings(steps: 4) { $0.checkpointsActivations = checkpoints }
+            let task: any TrainingTask =
+                kind == "vqvae" ? try TinyRuns.vqvaeTask() : try TinyRuns.gptTask(in: place.path)
+            _ = try place.train(task, settings)
+            return try place.result(step: 4)
+        }
+        #expect(results[0] == results[1])
+    }
+
     @Test("a step in two passes has the gradient of one over the whole batch")
     func accumulation() throws {
         var states: [[String: Tensor]] = []

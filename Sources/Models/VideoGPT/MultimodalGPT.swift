@@ -255,18 +255,19 @@ extension MultimodalGPT {
             parts.append(embedded(output, .output) + mmDecoder.outPosEmb(places))
         }
         let states = mmDecoder.decoder(concatenated(parts, axis: 1), cache: &cache)
+        cache.inputLength = input.shape[1]
         return outputScores(states.selected(1, -1))
     }
 
-    /// Reads one more output id per sequence.
+    /// Reads one more output id per sequence, at the place behind those that the cache holds.
     ///
     /// - Parameters:
     ///   - output: `[batch]`, `int64`.
-    ///   - position: the ids' place in the output, from 0.
-    ///   - cache: everything before.
+    ///   - cache: everything before, from ``prefill(input:output:cache:)`` on.
     /// - Returns: the scores of the next output id, `[batch, output ids]`.
-    public func step(output: Tensor, position: Int, cache: inout DecoderCache) -> Tensor {
-        let place = Tensor([Int64(position)], shape: [1, 1])
+    public func step(output: Tensor, cache: inout DecoderCache) -> Tensor {
+        // Before it stand the start vector, the input and the output so far.
+        let place = Tensor([Int64(cache.length - 1 - cache.inputLength)], shape: [1, 1])
         let x = embedded(output.unsqueezed(1), .output) + mmDecoder.outPosEmb(place)
         return outputScores(mmDecoder.decoder(x, cache: &cache).selected(1, 0))
     }

@@ -100,6 +100,8 @@ public struct TransformerDecoderOutput {
 public struct DecoderCache: Sendable {
     /// One cache per layer.
     public internal(set) var layers: [KeyValueCache]
+    /// The number of ids of the first modality that were read; those of the second stand behind them.
+    var inputLength = 0
 
     /// Reserves memory for `capacity` positions.
     public init(_ configuration: TransformerDecoderConfiguration, batch: Int, capacity: Int) {
@@ -110,7 +112,10 @@ public struct DecoderCache: Sendable {
         }
     }
 
-    private init(layers: [KeyValueCache]) { self.layers = layers }
+    private init(layers: [KeyValueCache], inputLength: Int) {
+        self.layers = layers
+        self.inputLength = inputLength
+    }
 
     /// The number of positions filled.
     public var length: Int { layers.first?.length ?? 0 }
@@ -121,7 +126,8 @@ public struct DecoderCache: Sendable {
     ///   - rows: for each new sequence, the one of this cache it continues.
     ///   - capacity: the positions there is to be room for, those so far included.
     public func continuing(rows: [Int], capacity: Int) -> DecoderCache {
-        DecoderCache(layers: layers.map { $0.continuing(rows: rows, capacity: capacity) })
+        DecoderCache(
+            layers: layers.map { $0.continuing(rows: rows, capacity: capacity) }, inputLength: inputLength)
     }
 }
 
@@ -146,9 +152,13 @@ public final class TransformerDecoder: Module {
     ) -> TransformerDecoderOutput {
         var (state, states, weights) = (x, [x], [Tensor]())
         for layer in layers {
-            let (output, layerWeights) = layer(state, options: options, context)
-            state = output
-            if returnsHiddenStates { states.append(output) }
+            var layerWeights: Tensor?
+            if options.returnsWeights {
+                (state, layerWeights) = layer(state, options: options, context)
+            } else {
+                state = context.checkpointing(state) { x, context in layer(x, options: options, context).output }
+            }
+            if returnsHiddenStates { states.append(state) }
             if let layerWeights { weights.append(layerWeights) }
         }
         return TransformerDecoderOutput(

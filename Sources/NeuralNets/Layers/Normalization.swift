@@ -111,6 +111,7 @@ public final class BatchNorm: Module, Layer {
                 mean: runningMean, variance: runningVar, gain: weight, offset: bias, epsilon: epsilon)
         }
         let result = x.batchNorm(gain: weight, offset: bias, epsilon: epsilon)
+        guard !context.isRepeated else { return result.output }
         let perChannel = Double(x.count / max(x.shape[1], 1))
         runningMean.blend(result.mean, weight: momentum)
         runningVar.blend(result.variance * (perChannel / max(perChannel - 1, 1)), weight: momentum)

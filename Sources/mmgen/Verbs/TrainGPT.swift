@@ -43,6 +43,11 @@ struct TrainGPT: ParsableCommand {
         guard let vqvae = pretrained.module as? VQVAE else {
             throw VerbError("\(recipe.tokenizer) holds a \(pretrained.name), not a VQVAE.")
         }
+        guard vqvae.codebook.isInitialized else {
+            throw VerbError(
+                "The codebook of \(recipe.tokenizer) was never trained, so its ids mean nothing; run 'mmgen train-vqvae' "
+                    + "first.")
+        }
         let run = training.run(console.console)
         try run.alone(recipe.training, newRun: training.resume ? nil : recipe.json) {
             try train(recipe, pretrained, vqvae, run)
