@@ -8,6 +8,7 @@ let package = Package(
         .executable(name: "mmgen", targets: ["mmgen"]),
         .library(name: "Tensors", targets: ["Tensors"]),
         .library(name: "NeuralNets", targets: ["NeuralNets"]),
+        .library(name: "JSON", targets: ["JSON"]),
         .library(name: "Checkpoints", targets: ["Checkpoints"]),
         .library(name: "Tokenizers", targets: ["Tokenizers"]),
         .library(name: "Media", targets: ["Media"]),
@@ -25,24 +26,28 @@ let package = Package(
         .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
         .systemLibrary(
             name: "CFFmpeg", pkgConfig: "libavformat",
-            providers: [.apt(["libavformat-dev", "libavcodec-dev", "libavutil-dev", "libswscale-dev", "libavfilter-dev"])]),
+            providers: [
+                .apt(["libavformat-dev", "libavcodec-dev", "libavutil-dev", "libswscale-dev", "libavfilter-dev"])
+            ]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         // The hot loops.
         .target(name: "CKernels", dependencies: ["COpenBLAS"]),
         // The libraries, bottom up: each may import only what stands above it here.
+        .target(name: "JSON"),
         .target(name: "Tensors", dependencies: ["CKernels"]),
         .target(name: "NeuralNets", dependencies: ["Tensors"]),
-        .target(name: "Checkpoints", dependencies: ["Tensors", "CZlib"]),
-        .target(name: "Tokenizers", dependencies: ["CZlib"]),
+        .target(name: "Checkpoints", dependencies: ["JSON", "Tensors", "CZlib"]),
+        .target(name: "Tokenizers", dependencies: ["JSON", "CZlib"]),
         .target(name: "Media", dependencies: ["Tensors", "CFFmpeg"]),
         .target(name: "Datasets", dependencies: ["Tensors", "Media"]),
-        .target(name: "Models", dependencies: ["NeuralNets", "Tokenizers", "Checkpoints"]),
-        .target(name: "Generation", dependencies: ["Models"]),
-        .target(name: "Training", dependencies: ["Models", "Datasets", "Generation"]),
+        .target(name: "Models", dependencies: ["NeuralNets", "Tokenizers", "Checkpoints", "JSON"]),
+        .target(name: "Generation", dependencies: ["Models", "NeuralNets", "JSON"]),
+        .target(name: "Training", dependencies: ["Models", "Datasets", "Media", "Generation", "JSON"]),
         .executableTarget(
             name: "mmgen",
             dependencies: [
                 "Training", "Generation", "Models", "Datasets", "Media", "Tokenizers", "Checkpoints",
+                "JSON",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ],
@@ -51,7 +56,8 @@ let package = Package(
         .target(name: "TestSupport", dependencies: ["Tensors"], path: "Tests/TestSupport"),
         .testTarget(name: "TensorsTests", dependencies: ["Tensors", "CKernels", "TestSupport"]),
         .testTarget(name: "NeuralNetsTests", dependencies: ["NeuralNets", "TestSupport"]),
-        .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "TestSupport"]),
+        .testTarget(name: "JSONTests", dependencies: ["JSON", "TestSupport"]),
+        .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "JSON", "TestSupport"]),
         .testTarget(name: "TokenizersTests", dependencies: ["Tokenizers", "TestSupport"]),
         .testTarget(name: "MediaTests", dependencies: ["Media", "TestSupport"]),
         .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "TestSupport"]),

@@ -80,6 +80,8 @@ static void run_conv(conv_job *job) {
         run_few(job);
         return;
     }
+    run_winograd(job);
+    if (job->phases == 0) return;
     const long threads = mm_thread_count();
     double work = 0;
     for (long i = 0; i < job->phases; i++)

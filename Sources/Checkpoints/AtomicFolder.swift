@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 
 /// Writes a folder so that its name always shows either the old content or all of the new one.
 public struct AtomicFolder {

@@ -51,29 +51,3 @@ extension CheckpointError: CustomStringConvertible, LocalizedError {
     public var description: String { message }
     public var errorDescription: String? { message }
 }
-
-/// Text from a file made fit for a message: control characters escaped, at most `limit` characters.
-func quoted(_ text: String, limit: Int = 80) -> String {
-    var result = "\""
-    var count = 0
-    for scalar in text.unicodeScalars {
-        if count == limit {
-            result += "..."
-            break
-        }
-        count += 1
-        switch scalar {
-        case "\"": result += "\\\""
-        case "\\": result += "\\\\"
-        case "\n": result += "\\n"
-        case "\t": result += "\\t"
-        default:
-            if scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) || scalar.value == 0x202E {
-                result += "\\u{" + String(scalar.value, radix: 16) + "}"
-            } else {
-                result.unicodeScalars.append(scalar)
-            }
-        }
-    }
-    return result + "\""
-}

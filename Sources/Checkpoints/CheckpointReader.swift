@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 
 /// Opens weights files of every readable format; the content decides which one it is, never the name.
 public enum CheckpointReader {

@@ -1,3 +1,5 @@
+import JSON
+
 /// Reads the members of a configuration object, each with the type it must have.
 ///
 /// Messages name the file, the member's path and what was found:
@@ -8,6 +10,7 @@ public struct JSONFields: Sendable {
     /// What messages call the document, such as `config.json`.
     public let source: String
     private let prefix: String
+    private let overridden: [String]
 
     /// Reads from `value`.
     ///
@@ -21,12 +24,32 @@ public struct JSONFields: Sendable {
     }
 
     /// Reads from `object`.
-    public init(_ object: JSONObject, source: String) { self.init(object: object, source: source, prefix: "") }
+    ///
+    /// - Parameter overridden: paths such as `training.steps` whose values come from `--set` and not from the document.
+    public init(_ object: JSONObject, source: String, overridden: [String] = []) {
+        self.init(object: object, source: source, prefix: "", overridden: overridden)
+    }
 
-    private init(object: JSONObject, source: String, prefix: String) {
+    private init(object: JSONObject, source: String, prefix: String, overridden: [String]) {
         self.object = object
         self.source = source
         self.prefix = prefix
+        self.overridden = overridden
+    }
+
+    /// Another object in the place of this one.
+    public func replacing(_ object: JSONObject) -> JSONFields {
+        JSONFields(object: object, source: source, prefix: prefix, overridden: overridden)
+    }
+
+    /// What messages say a member comes from and is called.
+    private func place(_ key: String) -> String {
+        let path = prefix + key
+        func lies(_ inner: String, _ outer: String) -> Bool {
+            inner == outer || inner.hasPrefix(outer + ".") || inner.hasPrefix(outer + "[")
+        }
+        let isSet = overridden.contains { lies(path, $0) || lies($0, path) }
+        return "\(isSet ? "--set" : source): '\(path)'"
     }
 
     /// Whether the member is there and not `null`.
@@ -36,7 +59,7 @@ public struct JSONFields: Sendable {
     public func mismatch(_ key: String, mustBe requirement: String) -> CheckpointError {
         let found = object[key].map { "found \($0.excerpt)" } ?? "it is missing"
         return CheckpointError(
-            .invalidConfiguration, "\(source): '\(prefix)\(key)' must be \(requirement), \(found).")
+            .invalidConfiguration, "\(place(key)) must be \(requirement), \(found).")
     }
 
     private func required<Value>(_ key: String, _ requirement: String, _ read: (JSONValue) -> Value?) throws -> Value {
@@ -113,7 +136,7 @@ public struct JSONFields: Sendable {
     /// An object that must be there, to be read the same way.
     public func fields(_ key: String) throws -> JSONFields {
         let nested = try required(key, "an object", \.objectValue)
-        return JSONFields(object: nested, source: source, prefix: "\(prefix)\(key).")
+        return JSONFields(object: nested, source: source, prefix: "\(prefix)\(key).", overridden: overridden)
     }
     /// An object, or `nil` when missing or `null`.
     public func optionalFields(_ key: String) throws -> JSONFields? { has(key) ? try fields(key) : nil }
@@ -121,7 +144,8 @@ public struct JSONFields: Sendable {
     public func fieldsArray(_ key: String) throws -> [JSONFields] {
         let objects = try required(key, "an array of objects") { Self.all($0.arrayValue, \.objectValue) }
         return objects.enumerated().map { index, object in
-            JSONFields(object: object, source: source, prefix: "\(prefix)\(key)[\(index)].")
+            JSONFields(
+                object: object, source: source, prefix: "\(prefix)\(key)[\(index)].", overridden: overridden)
         }
     }
 
@@ -134,7 +158,7 @@ public struct JSONFields: Sendable {
         let hint =
             closest.flatMap { editDistance($0, unknown) <= max(2, unknown.count / 3) ? "did you mean '\($0)'?" : nil }
             ?? "known are \(known.joined(separator: ", "))."
-        throw CheckpointError(.invalidConfiguration, "\(source): '\(prefix)\(unknown)' is not an option; \(hint)")
+        throw CheckpointError(.invalidConfiguration, "\(place(unknown)) is not an option; \(hint)")
     }
 
     private static func all<Value>(_ elements: [JSONValue]?, _ read: (JSONValue) -> Value?) -> [Value]? {

@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 import Tensors
 
 /// A model as a folder: weights, configuration, tokenizer files and a model card.

@@ -1,3 +1,4 @@
+import JSON
 import Tensors
 
 /// Reads NumPy's `.npy` and `.npz` files of numbers; arrays of Python objects are refused.

@@ -1,3 +1,4 @@
+import JSON
 import Tensors
 
 /// Where the bytes of a pickle's storages are.

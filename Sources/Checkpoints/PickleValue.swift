@@ -1,3 +1,4 @@
+import JSON
 import Tensors
 
 /// What a pickle holds, as plain data.

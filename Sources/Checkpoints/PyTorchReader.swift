@@ -1,3 +1,4 @@
+import JSON
 import Tensors
 
 /// Reads the files of `torch.save`, executing nothing: the zip format, the stream of pickles before it, bare pickles.

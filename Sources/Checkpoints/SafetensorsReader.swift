@@ -1,3 +1,4 @@
+import JSON
 import Tensors
 
 /// Reads safetensors files: a length, a JSON header, and tensors one after the other.
@@ -61,7 +62,7 @@ public enum SafetensorsReader {
         guard text.first == UInt8(ascii: "{") else {
             throw CheckpointError(.malformed, "\(file.path): the safetensors header must begin with '{'.")
         }
-        let header = try JSONValue.parse(text, source: "the safetensors header of \(file.path)")
+        let header = try JSONValue.parse(part: text, source: "the safetensors header of \(file.path)")
         guard case .object(let object) = header else {
             throw CheckpointError(.malformed, "\(file.path): the safetensors header must be a JSON object.")
         }

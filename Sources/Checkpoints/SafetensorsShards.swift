@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 import Tensors
 
 /// Reads and writes weights that are spread over several safetensors files with an index.

@@ -1,3 +1,4 @@
+import JSON
 import Tensors
 
 /// Writes safetensors files; equal tensors and metadata give equal bytes.

@@ -1,3 +1,4 @@
+import JSON
 import Tensors
 
 /// Finds the state dict inside what a pickle holds.

@@ -1,4 +1,5 @@
 import CZlib
+import JSON
 
 /// The entries of a zip archive, read from memory; nothing is ever extracted to disk.
 ///

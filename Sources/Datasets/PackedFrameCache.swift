@@ -3,7 +3,7 @@ import Media
 
 /// All frames of a data set in one file, mapped into memory: after the first pass an epoch decodes nothing.
 ///
-/// The file is made once, from all entries, by ``open(_:manifest:sampling:workers:progress:)``; it is used again as
+/// The file is made once, from all entries, by ``open(_:manifest:sampling:workers:shouldStop:progress:)``; it is used again as
 /// long as the settings, the entries and every media file's size and modification time are the same, and made anew
 /// otherwise. Layout, little-endian: `MMGFRAME`, version (u32), JSON byte count (u32), JSON index, zeros up to a multiple
 /// of 4096, then the frames. A damaged or foreign file is not trusted: offsets are checked against the file's size.
@@ -52,13 +52,14 @@ public final class PackedFrameCache: FrameCache {
     ///   - manifest: the data set.
     ///   - sampling: size, rate and stride of the frames; start, flips and clip length do not matter to the cache.
     ///   - workers: threads that decode.
+    ///   - shouldStop: asked before each file; when it says yes, nothing is written.
     ///   - progress: called with the number of files done and the number of all.
     /// - Returns: the cache, ready to read.
-    /// - Throws: ``DatasetError`` with code `.cannotWrite`. Files that cannot be decoded are no error here; the sample
+    /// - Throws: ``DatasetError`` with code `.cannotWrite`, `CancellationError` when stopped. Files that cannot be decoded are no error here; the sample
     ///   that needs one fails.
     public static func open(
         _ url: URL, manifest: Manifest, sampling: ClipSampling, workers: Int = 2,
-        progress: (@Sendable (Int, Int) -> Void)? = nil
+        shouldStop: () -> Bool = { false }, progress: (@Sendable (Int, Int) -> Void)? = nil
     ) throws -> PackedFrameCache {
         try sampling.validate()
         let settings = settingsKey(sampling)
@@ -66,7 +67,7 @@ public final class PackedFrameCache: FrameCache {
         if let cache = try? load(url, sampling), cache.index.settings == settings, cache.index.keys == keys {
             return cache
         }
-        try make(url, manifest, sampling, settings, keys, workers: workers, progress)
+        try make(url, manifest, sampling, settings, keys, workers: workers, shouldStop, progress)
         return try load(url, sampling)
     }
 
@@ -122,7 +123,7 @@ public final class PackedFrameCache: FrameCache {
 
     private static func make(
         _ url: URL, _ manifest: Manifest, _ sampling: ClipSampling, _ settings: String, _ keys: [String],
-        workers: Int, _ progress: (@Sendable (Int, Int) -> Void)?
+        workers: Int, _ shouldStop: () -> Bool, _ progress: (@Sendable (Int, Int) -> Void)?
     ) throws {
         func failed() -> DatasetError {
             DatasetError(
@@ -152,6 +153,7 @@ public final class PackedFrameCache: FrameCache {
             pool.join()
         }
         for place in entries.indices {
+            if shouldStop() { throw CancellationError() }
             guard let result = queue.take() else { break }
             switch result {
             case .success(let decoded):

@@ -16,35 +16,27 @@ extension Manifest {
         guard fraction >= 0, fraction <= 1 else {
             throw DatasetError(.invalidArgument, "The part for validation must be from 0 to 1, not \(fraction).")
         }
-        let isValidation = entries.map { entry in
-            var random = CounterRandom(seed: seed, purpose: .split, stableHash(entry.identity))
-            return random.unit() < fraction
-        }
-        return divided(isValidation)
-    }
-
-    /// Sets a fixed number of entries aside for validation, chosen by the seed; both sides keep the manifest's order.
-    ///
-    /// - Throws: ``DatasetError`` with code `.invalidArgument` when there are not that many.
-    public func split(validationCount count: Int, seed: UInt64) throws -> (training: Manifest, validation: Manifest) {
-        guard (0...entries.count).contains(count) else {
-            throw DatasetError(
-                .invalidArgument,
-                "\(count) of the \(entries.count) entries of \(source.path) cannot be set aside for validation.")
-        }
-        var isValidation = [Bool](repeating: false, count: entries.count)
-        for index in shuffledOrder(count: entries.count, seed: seed ^ CounterRandom.Purpose.split.rawValue, epoch: -1)
-            .prefix(count)
-        {
-            isValidation[index] = true
-        }
-        return divided(isValidation)
-    }
-
-    private func divided(_ isValidation: [Bool]) -> (training: Manifest, validation: Manifest) {
         var (training, validation) = (self, self)
-        training.entries = zip(entries, isValidation).filter { !$1 }.map(\.0)
-        validation.entries = zip(entries, isValidation).filter { $1 }.map(\.0)
+        training.entries.removeAll { Self.place($0.identity, seed: seed) < fraction }
+        validation.entries.removeAll { Self.place($0.identity, seed: seed) >= fraction }
         return (training, validation)
+    }
+
+    /// Where a text falls between 0 and 1: a hash of it and the seed, the same on every machine and for ever.
+    ///
+    /// FNV-1a, stirred with the finalizer of SplitMix64 (Steele, Lea and Flood 2014).
+    static func place(_ text: String, seed: UInt64) -> Double {
+        let step: UInt64 = 0x9E37_79B9_7F4A_7C15
+        func mixed(_ value: UInt64) -> UInt64 {
+            var z = value
+            z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+            z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+            return z ^ (z >> 31)
+        }
+        let hash = text.utf8.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+        // The 5 sets this use of the seed apart from others.
+        let keyed = mixed(mixed(seed &+ step) ^ (5 &* step))
+        let state = mixed((keyed &+ step) ^ mixed(hash &+ 1))
+        return Double(mixed(state &+ step) >> 11) * 0x1p-53
     }
 }

@@ -139,8 +139,8 @@ public final class VideoDataset: Sendable {
             throw DatasetError(
                 .unreadableSample, "Sample \(index) (\(entry.url.path)) cannot be used: \(error.localizedDescription)")
         }
-        var random = CounterRandom(seed: seed, purpose: .flip, UInt64(index), UInt64(bitPattern: Int64(epoch)))
-        if sampling.flipsHorizontally, random.next() & 1 == 1 { mirror(&pixels) }
+        let flip = RandomKey(seed: seed).derived("flip", index, epoch)
+        if sampling.flipsHorizontally, flip.integer(below: 2) == 1 { mirror(&pixels) }
         return Sample(pixels: pixels, caption: entry.caption, index: index)
     }
 
@@ -152,8 +152,8 @@ public final class VideoDataset: Sendable {
         case .first: return 0
         case .center: return 0.5
         case .random:
-            var random = CounterRandom(seed: seed, purpose: .clipStart, UInt64(index), UInt64(bitPattern: Int64(epoch)))
-            return random.unit()
+            let key = RandomKey(seed: seed).derived("cut", index, epoch)
+            return Double(key.integer(below: 1 << 53)) * 0x1p-53
         }
     }
 

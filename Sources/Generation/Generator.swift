@@ -37,7 +37,8 @@ public final class Generator {
     ///   - cancellation: looked at before every pass.
     ///   - progress: called after every pass.
     /// - Returns: the samples, prompt by prompt.
-    /// - Throws: ``GenerationError`` for settings or ids the model cannot take, `CancellationError` when cancelled.
+    /// - Throws: ``GenerationError`` for settings or ids the model cannot take, ``TensorError`` when the caches do not fit
+    ///   into the machine's memory, `CancellationError` when cancelled.
     public func generate(
         _ prompts: [GenerationPrompt], options: SamplingOptions, batch: Int = 16,
         cancellation: CancellationFlag = CancellationFlag(), progress: (GenerationProgress) -> Void = { _ in }
@@ -68,6 +69,7 @@ public final class Generator {
     ) throws -> GenerationStatistics {
         try options.validate(vocabulary: model.outputTokenCount)
         try validate(prompts, samples: options.samples, batch: batch, isGuided: options.guidance != 1)
+        try requireMemory(prompts, samples: options.samples, batch: batch, isGuided: options.guidance != 1)
         let toDraw = prompts.reduce(0) { $0 + (model.outputLength - $1.firstIDs.count) * options.samples }
         var run = DecodingRun(
             model, prompts: prompts, options: options, emptyPrompt: emptyPrompt, batch: batch, cacheType: cacheType)
@@ -91,6 +93,22 @@ public final class Generator {
 
     /// The most samples of one run, over all prompts.
     public static let mostRows = 10_000_000
+
+    /// - Throws: ``TensorError`` when the caches of one batch are larger than the machine's memory.
+    private func requireMemory(_ prompts: [GenerationPrompt], samples: Int, batch: Int, isGuided: Bool) throws {
+        let rows = min(prompts.count * samples, batch) * (isGuided ? 2 : 1)
+        // The prompts themselves are stored once, whatever the number of rows.
+        let positions = max(1, model.outputLength - (prompts.map(\.firstIDs.count).min() ?? 0))
+        let shape = model.decoderConfiguration
+        // Keys and values of every layer.
+        let bytes =
+            2 * Double(cacheType.byteCount) * Double(shape.layers) * Double(shape.width) * Double(positions)
+            * Double(rows)
+        try MachineMemory.require(
+            bytes,
+            for: "A cache of \(rows) sequences of \(positions) ids in \(shape.layers) layers of width \(shape.width)"
+        )
+    }
 
     private func validate(_ prompts: [GenerationPrompt], samples: Int, batch: Int, isGuided: Bool) throws {
         guard batch >= 1 else {

@@ -1,33 +1,14 @@
 import Foundation
 import Tensors
 
-/// The numbers that black and white become when pixels become floats.
-public enum PixelRange: String, Sendable, CaseIterable, Codable {
-    /// 0 to 1.
-    case zeroToOne
-    /// -0.5 to 0.5, what the video VQ-VAEs are trained on.
-    case minusHalfToHalf
-    /// -1 to 1.
-    case minusOneToOne
-
-    var scale: Float { self == .minusOneToOne ? 2 : 1 }
-    var low: Float {
-        switch self {
-        case .zeroToOne: 0
-        case .minusHalfToHalf: -0.5
-        case .minusOneToOne: -1
-        }
-    }
-}
-
 /// Turns pixels into floats with the colours first, as convolutions want them.
 ///
 /// - Parameters:
 ///   - pixels: `[T, H, W, 3]` or `[B, T, H, W, 3]`, `uint8`.
-///   - range: what 0 and 255 become.
+///   - range: what 0 and 255 become; -0.5...0.5 is what the video VQ-VAEs are trained on.
 /// - Returns: `[3, T, H, W]` or `[B, 3, T, H, W]`, `float32`; `value / 255` stretched to `range`.
 /// - Throws: ``MediaError`` with code `.invalidPixels` for another shape or type.
-public func floatVideo(from pixels: Tensor, range: PixelRange) throws -> Tensor {
+public func floatVideo(from pixels: Tensor, range: ClosedRange<Double>) throws -> Tensor {
     guard pixels.dtype == .uint8, pixels.rank == 4 || pixels.rank == 5, pixels.shape.last == 3 else {
         throw MediaError(
             .invalidPixels,
@@ -39,7 +20,8 @@ public func floatVideo(from pixels: Tensor, range: PixelRange) throws -> Tensor 
     let plane = body.reduce(1, *)
     var result = Tensor.zeros((pixels.rank == 5 ? [clips] : []) + [3] + body)
     // One table entry per level: the same bits everywhere, however the compiler orders the arithmetic.
-    let table = (0..<256).map { Float($0) / 255 * range.scale + range.low }
+    let (low, scale) = (Float(range.lowerBound), Float(range.upperBound - range.lowerBound))
+    let table = (0..<256).map { Float($0) / 255 * scale + low }
     pixels.withUnsafeBytes { input in
         result.withUnsafeMutableBytes { output in
             table.withUnsafeBufferPointer { table in
@@ -68,7 +50,7 @@ public func floatVideo(from pixels: Tensor, range: PixelRange) throws -> Tensor 
 ///   - range: what becomes 0 and 255.
 /// - Returns: `[T, H, W, 3]` or `[B, T, H, W, 3]`, `uint8`, rounded to the nearest level (halves up).
 /// - Throws: ``MediaError`` with code `.invalidPixels` for another shape or type, or for a value that is not a number.
-public func pixels(from values: Tensor, range: PixelRange) throws -> Tensor {
+public func pixels(from values: Tensor, range: ClosedRange<Double>) throws -> Tensor {
     guard values.dtype == .float32, values.rank == 4 || values.rank == 5, values.shape[values.rank - 4] == 3 else {
         throw MediaError(
             .invalidPixels,
@@ -79,7 +61,7 @@ public func pixels(from values: Tensor, range: PixelRange) throws -> Tensor {
     let body = Array(values.shape.suffix(3))
     let plane = body.reduce(1, *)
     var result = Tensor.zeros((values.rank == 5 ? [clips] : []) + body + [3], dtype: .uint8)
-    let (low, scale) = (range.low, 255 / range.scale)
+    let (low, scale) = (Float(range.lowerBound), 255 / Float(range.upperBound - range.lowerBound))
     var notNumbers = 0
     values.withUnsafeBytes { input in
         result.withUnsafeMutableBytes { output in

@@ -1,4 +1,5 @@
 import Checkpoints
+import JSON
 import NeuralNets
 import Tensors
 
@@ -40,12 +41,31 @@ public enum ModelRegistry {
     ///   - arguments: the factory's keyword arguments.
     ///   - source: where they come from, for messages.
     ///   - seed: of the first values.
-    /// - Throws: ``ModelError``, or the configuration's reader error.
+    /// - Throws: ``ModelError``, the configuration's reader error, or ``TensorError`` with code `.invalidSize` for a model
+    ///   that is larger than the machine's memory.
     public static func build(_ name: String, arguments: JSONObject, source: String, seed: UInt64 = 0) throws -> Module {
-        try build(name, JSONFields(arguments, source: source), random: RandomKey(seed: seed).derived("initialization"))
+        try build(name, JSONFields(arguments, source: source), seed: seed)
     }
 
-    /// The same from arguments that are being read.
+    /// Builds a model with its first values from arguments that are being read.
+    ///
+    /// - Parameter isTrained: whether there must be memory to train it.
+    public static func build(
+        _ name: String, _ fields: JSONFields, seed: UInt64 = 0, isTrained: Bool = false
+    ) throws -> Module {
+        _ = try unfilled(name, fields, isTrained: isTrained)
+        return try build(name, fields, random: RandomKey(seed: seed).derived("initialization"))
+    }
+
+    /// A model whose values are about to be loaded; it takes no memory yet, but there is enough.
+    static func unfilled(_ name: String, _ fields: JSONFields, isTrained: Bool = false) throws -> Module {
+        let module = try Initialization.skipped { try build(name, fields, random: RandomKey(seed: 0)) }
+        try module.requireMemory(
+            for: isTrained ? "Training a '\(name)' of these arguments" : "A '\(name)' of these arguments",
+            isTrained: isTrained)
+        return module
+    }
+
     static func build(_ name: String, _ fields: JSONFields, random: RandomKey) throws -> Module {
         guard let builder = builders.first(where: { $0.name == name }) else {
             throw ModelError(
@@ -65,7 +85,7 @@ public enum ModelRegistry {
         let name = try fields.string("model", default: fallback)
         let arguments = JSONObject(fields.object.members.filter { $0.key != "model" }.map { ($0.key, $0.value) })
         guard let builder = builders.first(where: { $0.name == name }),
-            let vqvae = try builder.build(JSONFields(arguments, source: fields.source), random) as? VQVAE
+            let vqvae = try builder.build(fields.replacing(arguments), random) as? VQVAE
         else { throw fields.mismatch("model", mustBe: "the name of a VQVAE") }
         return vqvae
     }

@@ -4,6 +4,7 @@
 
 import Checkpoints
 import Foundation
+import JSON
 import NeuralNets
 import Tensors
 import Tokenizers
@@ -67,7 +68,8 @@ public struct PretrainedModel {
     ///
     /// - Throws: ``CheckpointError`` for files that are missing or damaged and, with code `.stateDictMismatch`, one error
     ///   that lists every key that is missing, unexpected or of another shape; ``ModelError`` for a name or arguments
-    ///   that make no model; ``TokenizerError`` for a broken tokenizer.
+    ///   that make no model; ``TensorError`` for one that is larger than the machine's memory; ``TokenizerError`` for a
+    ///   broken tokenizer.
     public init(contentsOf path: String) throws {
         let directory = try ModelDirectory.read(path)
         let source = (path as NSString).appendingPathComponent("config.json")
@@ -100,15 +102,26 @@ public struct PretrainedModel {
         name: String, arguments: JSONObject, source: String, weights: [String: Tensor], file: String,
         matcher: StateDictMatcher = StateDictMatcher()
     ) throws -> Module {
-        let module = try Initialization.skipped {
-            try ModelRegistry.build(name, arguments: arguments, source: source)
-        }
+        let module = try ModelRegistry.unfilled(name, JSONFields(arguments, source: source))
+        try assign(weights, to: module, file: file, matcher: matcher)
+        return module
+    }
+
+    /// Gives a module the weights of a model directory, to train on from them; every key must be there, and no other.
+    ///
+    /// - Throws: ``CheckpointError``, with code `.stateDictMismatch` if the directory holds another model.
+    public static func assign(weightsOf path: String, to module: Module) throws {
+        try assign(ModelDirectory.read(path).checkpoint.tensors, to: module, file: path, matcher: StateDictMatcher())
+    }
+
+    private static func assign(
+        _ weights: [String: Tensor], to module: Module, file: String, matcher: StateDictMatcher
+    ) throws {
         let expected = module.stateDictionary.map { key, value in
             StateDictMatcher.Entry(key, shape: value.shape, dtype: value.dtype)
         }
         let match = try matcher.match(expected.sorted { $0.key < $1.key }, with: weights, source: file)
         try module.assign(match.tensors)
-        return module
     }
 
     private static func media(_ fields: JSONFields) throws -> Media {

@@ -6,29 +6,57 @@ import Tensors
 public final class ForwardContext {
     /// Whether dropout drops, batch statistics are used and codebooks move.
     public let isTraining: Bool
+    /// Whether blocks keep no intermediate values for the backward walk and are computed a second time there.
+    public let checkpointsActivations: Bool
+    /// Whether this is such a second time: running statistics must not move again.
+    public let isRepeated: Bool
     private let key: RandomKey
-    private var draws = 0
+    private var draws: Int
 
     /// A context of a training pass.
     ///
-    /// - Parameter key: derived from the seed and the step, so that a pass can be repeated exactly.
-    public init(training key: RandomKey) {
-        isTraining = true
-        self.key = key
+    /// - Parameters:
+    ///   - key: derived from the seed and the step, so that a pass can be repeated exactly.
+    ///   - checkpointsActivations: whether to save memory at the cost of time; values and gradients are the same.
+    public convenience init(training key: RandomKey, checkpointsActivations: Bool = false) {
+        self.init(true, key, draws: 0, checkpoints: checkpointsActivations, isRepeated: false)
     }
 
-    private init() {
-        isTraining = false
-        key = RandomKey(seed: 0)
+    private init(_ isTraining: Bool, _ key: RandomKey, draws: Int, checkpoints: Bool, isRepeated: Bool) {
+        self.isTraining = isTraining
+        checkpointsActivations = checkpoints
+        self.isRepeated = isRepeated
+        self.key = key
+        self.draws = draws
     }
 
     /// A context of an inference pass: nothing is random, nothing is changed.
-    public static var inference: ForwardContext { ForwardContext() }
+    public static var inference: ForwardContext {
+        ForwardContext(false, RandomKey(seed: 0), draws: 0, checkpoints: false, isRepeated: false)
+    }
 
     /// A key for the next use of randomness in this pass.
     public func nextKey(_ purpose: String) -> RandomKey {
         draws += 1
         return key.derived(purpose, draws)
+    }
+
+    /// Applies a block, without its intermediate values on the tape if ``checkpointsActivations`` says so.
+    ///
+    /// - Parameters:
+    ///   - x: the block's input.
+    ///   - block: must take its random numbers from the context it is given, and leave running statistics alone where
+    ///     ``isRepeated`` is set.
+    public func checkpointing(_ x: Tensor, _ block: @escaping (Tensor, ForwardContext) -> Tensor) -> Tensor {
+        guard checkpointsActivations else { return block(x, self) }
+        let (isTraining, key, draws) = (isTraining, key, draws)
+        return checkpointed(x) { x, isRepeated in
+            // Blocks inside blocks are computed whole the second time: their results are wanted at once.
+            block(
+                x,
+                isRepeated
+                    ? ForwardContext(isTraining, key, draws: draws, checkpoints: false, isRepeated: true) : self)
+        }
     }
 }
 

@@ -4,20 +4,26 @@ import Tensors
 public enum Initialization {
     @TaskLocal static var isSkipped = false
 
-    /// Builds a module whose parameters are about to be loaded: their first values are zeros instead of random numbers.
+    /// Builds a module whose parameters are about to be loaded, or only counted: each is one number seen everywhere, so
+    /// that the largest model takes no memory.
     public static func skipped<Result>(_ body: () throws -> Result) rethrows -> Result {
         try $isSkipped.withValue(true, operation: body)
     }
 
+    /// The same value everywhere.
+    public static func constant(_ value: Double, _ shape: [Int]) -> Tensor {
+        isSkipped ? Tensor(repeating: value, shape: []).broadcast(to: shape) : Tensor(repeating: value, shape: shape)
+    }
+
     /// Uniform in `-bound...bound`.
     public static func uniform(_ shape: [Int], bound: Double, key: RandomKey) -> Tensor {
-        if isSkipped { return Tensor.zeros(shape) }
+        if isSkipped { return constant(0, shape) }
         return Tensor.uniform(shape, key: key).affine(scale: 2 * bound, shift: -bound)
     }
 
     /// Normal with mean 0.
     public static func normal(_ shape: [Int], deviation: Double, key: RandomKey) -> Tensor {
-        if isSkipped { return Tensor.zeros(shape) }
+        if isSkipped { return constant(0, shape) }
         return Tensor.normal(shape, key: key, deviation: deviation)
     }
 

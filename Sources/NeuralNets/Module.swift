@@ -197,6 +197,20 @@ extension Module {
     /// The number of learnable numbers.
     public final var parameterCount: Int { parameters.reduce(0) { $0 + $1.parameter.wrappedValue.count } }
 
+    /// Refuses a module that is larger than the machine's memory.
+    ///
+    /// - Parameters:
+    ///   - what: names it in the message.
+    ///   - isTrained: whether the gradient, AdamW's two moments and the running average of each trained parameter count too.
+    /// - Throws: ``TensorError`` with code `.invalidSize`.
+    public final func requireMemory(for what: String, isTrained: Bool = false) throws {
+        let held = stateDictionary.values.reduce(0.0) { $0 + 4 * Double($1.count) }
+        let moved = parameters.reduce(0.0) { sum, entry in
+            entry.parameter.isTrainable ? sum + 4 * Double(entry.parameter.wrappedValue.count) : sum
+        }
+        try MachineMemory.require(isTrained ? held + 4 * moved : held, for: what)
+    }
+
     /// Sets parameters and buffers by key; keys that are not this module's are left alone.
     ///
     /// Values are cast to the element type the module declares.

@@ -17,7 +17,8 @@ public enum CacheType: String, Sendable, CaseIterable {
         }
     }
 
-    var byteCount: Int {
+    /// The size of one number in bytes, scales not counted.
+    public var byteCount: Int {
         switch self {
         case .float32: 4
         case .bfloat16: 2

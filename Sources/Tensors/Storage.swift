@@ -10,18 +10,23 @@ final class Storage: @unchecked Sendable {
     let byteCount: Int
     /// What keeps borrowed memory alive (a file mapping); `nil` when the memory is the pool's.
     private let owner: AnyObject?
+    /// Who counts this memory, if anybody does.
+    private let meter: MemoryMeter?
 
     /// Takes uninitialized memory of at least `byteCount` bytes, 64-byte aligned, from the pool.
     init(byteCount: Int) {
         self.byteCount = byteCount
         self.owner = nil
+        meter = MemoryMeter.current
         self.pointer = StoragePool.shared.take(byteCount: byteCount)
+        meter?.add(byteCount)
     }
 
     /// Borrows memory that `owner` keeps alive. It is never written to.
     init(borrowing pointer: UnsafeRawPointer, byteCount: Int, owner: AnyObject) {
         self.byteCount = byteCount
         self.owner = owner
+        meter = nil
         self.pointer = UnsafeMutableRawPointer(mutating: pointer)
     }
 
@@ -29,6 +34,7 @@ final class Storage: @unchecked Sendable {
     var isBorrowed: Bool { owner != nil }
 
     deinit {
+        meter?.remove(byteCount)
         if owner == nil { StoragePool.shared.give(pointer, byteCount: byteCount) }
     }
 }

@@ -17,6 +17,9 @@ final class GradientNode: @unchecked Sendable {
 
     private static let counter = Atomic<UInt64>(0)
 
+    /// The number of the node made last: those made from now on have higher ones.
+    static var newest: UInt64 { counter.load(ordering: .relaxed) }
+
     init(inputs: [GradientNode?], backward: ((Tensor) -> [Tensor?])?) {
         number = Self.counter.wrappingAdd(1, ordering: .relaxed).newValue
         self.inputs = inputs
@@ -102,6 +105,11 @@ extension Tensor {
 /// - Parameter results: results with a cotangent of the same shape and type each.
 /// - Precondition: the shapes agree.
 public func gradients(of results: [(Tensor, Tensor)]) -> Gradients {
+    Gradients(gradientsByNode(of: results))
+}
+
+/// The same by node number, of leaves and of the nodes up to `boundary`, which are not walked.
+func gradientsByNode(of results: [(Tensor, Tensor)], boundary: UInt64 = 0) -> [UInt64: Tensor] {
     withoutGradients {
         var pending: [UInt64: (node: GradientNode, gradient: Tensor)] = [:]
         var order = NodeHeap()
@@ -125,7 +133,7 @@ public func gradients(of results: [(Tensor, Tensor)]) -> Gradients {
         while let number = order.removeLargest() {
             guard let (node, gradient) = pending.removeValue(forKey: number) else { continue }
             precondition(!node.isSpent, "backward: this part of the tape was walked before and released")
-            guard let backward = node.backward else {
+            guard number > boundary, let backward = node.backward else {
                 leaves[number] = gradient
                 continue
             }
@@ -137,7 +145,7 @@ public func gradients(of results: [(Tensor, Tensor)]) -> Gradients {
                 if let input, let gradient { add(gradient, to: input) }
             }
         }
-        return Gradients(leaves)
+        return leaves
     }
 }
 

@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 
 /// Learns a character-level byte-pair encoding from captions.
 ///
@@ -45,31 +46,14 @@ public struct BPETrainer: Sendable {
                 throw TokenizerError(
                     .writeFailed, "The folder \(folder.path) could not be created: \(error.localizedDescription)")
             }
-            var encoder = Array("{".utf8)
-            for (id, token) in tokens.enumerated() {
-                encoder += (id == 0 ? "\n  " : ",\n  ").utf8
-                encoder += Self.quoted(token)
-                encoder += ": \(id)".utf8
-            }
-            encoder += "\n}\n".utf8
+            let encoder = JSONObject(
+                tokens.enumerated().map { (String(decoding: $0.element, as: UTF8.self), .integer($0.offset)) })
             var lines = Array("#version: 1, char-bpe\n".utf8)
             for pair in merges { lines += pair[0] + [32] + pair[1] + [10] }
             try TokenizerFile.write(lines, to: folder.appendingPathComponent("merges.txt"))
-            try TokenizerFile.write(encoder, to: folder.appendingPathComponent("encoder.json"))
-        }
-
-        private static func quoted(_ token: [UInt8]) -> [UInt8] {
-            var result: [UInt8] = [UInt8(ascii: "\"")]
-            for byte in token {
-                switch byte {
-                case UInt8(ascii: "\""), UInt8(ascii: "\\"): result += [UInt8(ascii: "\\"), byte]
-                case 0..<32:
-                    let digits = String(byte, radix: 16)
-                    result += ("\\u" + String(repeating: "0", count: 4 - digits.count) + digits).utf8
-                default: result.append(byte)
-                }
-            }
-            return result + [UInt8(ascii: "\"")]
+            try TokenizerFile.write(
+                Array(JSONValue.object(encoder).serialized(pretty: true).utf8),
+                to: folder.appendingPathComponent("encoder.json"))
         }
     }
 

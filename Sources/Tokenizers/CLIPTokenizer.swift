@@ -61,7 +61,7 @@ public struct CLIPTokenizer: Tokenizer {
     ///
     /// - Throws: ``TokenizerError`` naming the file and line.
     public init(vocabulary: URL, merges: URL, cleaning: TextCleaning = .lowercase) throws {
-        let json = try JSONValue.parse(TokenizerFile.read(vocabulary), name: vocabulary.path)
+        let json = try TokenizerFile.json(vocabulary)
         let lines = try TokenizerFile.lines(TokenizerFile.read(merges), name: merges.path)
         try self.init(
             vocabulary: Vocabulary(json: json, name: vocabulary.path),

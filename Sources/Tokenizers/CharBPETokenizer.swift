@@ -33,7 +33,7 @@ public struct CharBPETokenizer: Tokenizer {
     /// - Throws: ``TokenizerError`` naming the file and line: `.missingFile`, `.unreadableFile`, `.invalidFile`, or
     ///   `.invalidVocabulary` if ids have gaps or repeats or a special token is missing.
     public init(encoder: URL, merges: URL, specialTokens: [String] = standardSpecialTokens) throws {
-        let json = try JSONValue.parse(TokenizerFile.read(encoder), name: encoder.path)
+        let json = try TokenizerFile.json(encoder)
         let lines = try TokenizerFile.lines(TokenizerFile.read(merges), name: merges.path)
         try self.init(
             vocabulary: Vocabulary(json: json, name: encoder.path),

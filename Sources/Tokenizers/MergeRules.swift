@@ -1,3 +1,5 @@
+import JSON
+
 /// The pairs that a byte-pair encoding joins, in order, as its files state them.
 struct MergeRules: Sendable {
     struct Rule: Sendable {
@@ -31,18 +33,20 @@ struct MergeRules: Sendable {
 
     /// Reads the `merges` of a `tokenizer.json`: a list of `"left right"` or of `["left", "right"]`.
     init(json: JSONValue, name: String) throws {
-        guard let elements = json.elements else {
+        guard let elements = json.arrayValue else {
             throw TokenizerError(.invalidFile, "\(name): \"merges\" must be a list.")
         }
         self.name = name
         rules = try elements.enumerated().map { index, element in
-            if let line = element.bytes { return try Self.rule(line, line: index + 1, name: "\(name), merges") }
-            guard let pair = element.elements, pair.count == 2, let left = pair[0].bytes, let right = pair[1].bytes,
-                !left.isEmpty, !right.isEmpty
+            if let line = element.stringValue {
+                return try Self.rule(Array(line.utf8), line: index + 1, name: "\(name), merges")
+            }
+            guard let pair = element.arrayValue, pair.count == 2, let left = pair[0].stringValue,
+                let right = pair[1].stringValue, !left.isEmpty, !right.isEmpty
             else {
                 throw TokenizerError(.invalidFile, "\(name), merge \(index + 1): two symbols are expected.")
             }
-            return Rule(left: left, right: right, line: index + 1)
+            return Rule(left: Array(left.utf8), right: Array(right.utf8), line: index + 1)
         }
     }
 

@@ -1,5 +1,6 @@
 import CZlib
 import Foundation
+import JSON
 
 /// Reading and writing the small files of a tokenizer.
 enum TokenizerFile {
@@ -27,6 +28,17 @@ enum TokenizerFile {
         }
         let bytes = [UInt8](data)
         return bytes.starts(with: [0x1F, 0x8B]) ? try gunzip(bytes, name: url.path) : bytes
+    }
+
+    /// The JSON document of a file.
+    ///
+    /// - Throws: ``TokenizerError``: what ``read(_:)`` throws, or `.invalidFile` naming line and column.
+    static func json(_ url: URL) throws -> JSONValue {
+        do {
+            return try read(url).withUnsafeBytes { try JSONValue.parse($0, source: url.path) }
+        } catch let error as JSONError {
+            throw TokenizerError(.invalidFile, error.message)
+        }
     }
 
     /// The contents of a gzip file of one or more members.

@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 
 /// Finds out what kind of tokenizer a folder holds and loads it.
 public enum TokenizerFiles {
@@ -45,12 +46,12 @@ public enum TokenizerFiles {
     /// - Throws: ``TokenizerError`` with code `.unsupportedFile` for any other kind, `.invalidFile` or
     ///   `.invalidVocabulary` for a broken one.
     public static func load(tokenizerJSON file: URL) throws -> any Tokenizer {
-        let json = try JSONValue.parse(TokenizerFile.read(file), name: file.path)
+        let json = try TokenizerFile.json(file)
         guard let model = json["model"], let members = model["vocab"] else {
             throw TokenizerError(.invalidFile, "\(file.path) has no \"model\" with a \"vocab\".")
         }
         // Files of before 0.9 do not state the kind.
-        let kind = model["type"]?.text ?? (model["merges"] != nil ? "BPE" : "WordPiece")
+        let kind = model["type"]?.stringValue ?? (model["merges"]?.arrayValue != nil ? "BPE" : "WordPiece")
         guard kind == "BPE" || kind == "WordPiece" else {
             throw TokenizerError(
                 .unsupportedFile, "\(file.path) holds a tokenizer of the kind \(kind); BPE and WordPiece can be read.")
@@ -62,14 +63,15 @@ public enum TokenizerFiles {
         }
         let merges = try MergeRules(json: rules, name: file.path)
         let cutters = types(in: json["pre_tokenizer"])
-        if model["end_of_word_suffix"]?.text == "</w>", cutters.contains("ByteLevel") {
+        if model["end_of_word_suffix"]?.stringValue == "</w>", cutters.contains("ByteLevel") {
             return try CLIPTokenizer(
                 vocabulary: vocabulary, merges: merges, startToken: "<|startoftext|>", endToken: "<|endoftext|>",
                 cleaning: .lowercase)
         }
-        let suffix = model["end_of_word_suffix"]?.text ?? ""
-        guard suffix.isEmpty, (model["continuing_subword_prefix"]?.text ?? "").isEmpty, cutters == ["WhitespaceSplit"],
-            types(in: json["normalizer"]).isEmpty, model["byte_fallback"]?.bool != true
+        let suffix = model["end_of_word_suffix"]?.stringValue ?? ""
+        guard suffix.isEmpty, (model["continuing_subword_prefix"]?.stringValue ?? "").isEmpty,
+            cutters == ["WhitespaceSplit"],
+            types(in: json["normalizer"]).isEmpty, model["byte_fallback"]?.boolValue != true
         else {
             throw TokenizerError(
                 .unsupportedFile,
@@ -78,7 +80,7 @@ public enum TokenizerFiles {
         }
         return try CharBPETokenizer(
             vocabulary: vocabulary, merges: merges, specialTokens: specialTokens(json),
-            unknown: model["unk_token"]?.text ?? "[UNK]", name: file.path)
+            unknown: model["unk_token"]?.stringValue ?? "[UNK]", name: file.path)
     }
 
     private static func wordPiece(
@@ -93,28 +95,30 @@ public enum TokenizerFiles {
                     + "\(cutters), but BertNormalizer and BertPreTokenizer are expected.")
         }
         var configuration = WordPieceTokenizer.Configuration()
-        let normalizer = json["normalizer"]
+        let normalizer = json["normalizer"]?.objectValue
         let isNormalized = normalizer != nil
-        configuration.lowercases = normalizer?["lowercase"]?.bool ?? isNormalized
-        configuration.stripsAccents = normalizer?["strip_accents"]?.bool
-        configuration.cleansText = normalizer?["clean_text"]?.bool ?? isNormalized
-        configuration.splitsIdeographs = normalizer?["handle_chinese_chars"]?.bool ?? isNormalized
-        configuration.continuationPrefix = model["continuing_subword_prefix"]?.text ?? "##"
-        configuration.longestWord = model["max_input_chars_per_word"]?.int ?? 100
-        configuration.unknownToken = model["unk_token"]?.text ?? "[UNK]"
+        configuration.lowercases = normalizer?["lowercase"]?.boolValue ?? isNormalized
+        configuration.stripsAccents = normalizer?["strip_accents"]?.boolValue
+        configuration.cleansText = normalizer?["clean_text"]?.boolValue ?? isNormalized
+        configuration.splitsIdeographs = normalizer?["handle_chinese_chars"]?.boolValue ?? isNormalized
+        configuration.continuationPrefix = model["continuing_subword_prefix"]?.stringValue ?? "##"
+        configuration.longestWord = model["max_input_chars_per_word"]?.integerValue ?? 100
+        configuration.unknownToken = model["unk_token"]?.stringValue ?? "[UNK]"
         configuration.otherSpecialTokens += specialTokens(json)
         return try WordPieceTokenizer(vocabulary: vocabulary, configuration: configuration, name: file.path)
     }
 
     /// The spellings of the added tokens that are special.
     private static func specialTokens(_ json: JSONValue) -> [String] {
-        (json["added_tokens"]?.elements ?? []).filter { $0["special"]?.bool == true }.compactMap { $0["content"]?.text }
+        (json["added_tokens"]?.arrayValue ?? []).filter { $0["special"]?.boolValue == true }.compactMap {
+            $0["content"]?.stringValue
+        }
     }
 
     /// The types of a step and of what a sequence of steps holds.
     private static func types(in step: JSONValue?) -> [String] {
-        guard let step, let type = step["type"]?.text else { return [] }
-        let inner = step["pretokenizers"]?.elements ?? step["normalizers"]?.elements
+        guard let step, let type = step["type"]?.stringValue else { return [] }
+        let inner = step["pretokenizers"]?.arrayValue ?? step["normalizers"]?.arrayValue
         return inner.map { $0.flatMap(types(in:)) } ?? [type]
     }
 }

@@ -1,10 +1,11 @@
+import JSON
+
 /// The tokens of a tokenizer by id, and their ids.
 struct Vocabulary: Sendable {
     /// A token as a file states it.
     struct Entry {
         let token: [UInt8]
         let id: Int
-        let line: Int
     }
 
     /// The UTF-8 bytes of every token; the index is the id.
@@ -15,17 +16,21 @@ struct Vocabulary: Sendable {
 
     /// Checks that the ids are exactly `0..<entries.count` and that no token occurs twice.
     ///
-    /// - Throws: ``TokenizerError`` with code `.invalidVocabulary`, naming the file and the line.
-    init(_ entries: [Entry], name: String) throws {
+    /// - Parameters:
+    ///   - entries: in the order of the file.
+    ///   - unit: what messages count them by.
+    ///   - name: the file's name, for messages.
+    /// - Throws: ``TokenizerError`` with code `.invalidVocabulary`, naming the file and the place.
+    init(_ entries: [Entry], unit: String, name: String) throws {
         guard !entries.isEmpty else { throw TokenizerError(.invalidVocabulary, "\(name) holds no tokens.") }
-        var lineOfID = [Int?](repeating: nil, count: entries.count)
+        var placeOfID = [Int?](repeating: nil, count: entries.count)
         var tokens = [[UInt8]](repeating: [], count: entries.count)
         var idOfToken: [ByteString: Int] = [:]
         idOfToken.reserveCapacity(entries.count)
-        for entry in entries {
+        for (index, entry) in entries.enumerated() {
             let shown = ByteString(entry.token).text
             func failure(_ what: String) -> TokenizerError {
-                TokenizerError(.invalidVocabulary, "\(name), line \(entry.line): \(what).")
+                TokenizerError(.invalidVocabulary, "\(name), \(unit) \(index + 1): \(what).")
             }
             guard entry.id >= 0 else { throw failure("the token \"\(shown)\" has the negative id \(entry.id)") }
             guard entry.id < entries.count else {
@@ -33,15 +38,15 @@ struct Vocabulary: Sendable {
                     "the token \"\(shown)\" has id \(entry.id), but \(entries.count) tokens must have the ids 0 to "
                         + "\(entries.count - 1) without gaps")
             }
-            if let other = lineOfID[entry.id] {
+            if let other = placeOfID[entry.id] {
                 throw failure(
-                    "the token \"\(shown)\" has id \(entry.id), which line \(other) gives to "
+                    "the token \"\(shown)\" has id \(entry.id), which \(unit) \(other) gives to "
                         + "\"\(ByteString(tokens[entry.id]).text)\"")
             }
             guard idOfToken.updateValue(entry.id, forKey: ByteString(entry.token)) == nil else {
                 throw failure("the token \"\(shown)\" occurs a second time")
             }
-            lineOfID[entry.id] = entry.line
+            placeOfID[entry.id] = index + 1
             tokens[entry.id] = entry.token
         }
         self.tokens = tokens
@@ -50,18 +55,18 @@ struct Vocabulary: Sendable {
 
     /// Reads a JSON object `{token: id}`.
     init(json: JSONValue, name: String) throws {
-        guard let members = json.members else {
+        guard let members = json.objectValue?.members else {
             throw TokenizerError(.invalidFile, "\(name) must hold an object of tokens and their ids.")
         }
         try self.init(
-            members.map { member in
-                guard let id = member.value.int else {
+            members.enumerated().map { index, member in
+                guard let id = member.value.integerValue else {
                     throw TokenizerError(
                         .invalidFile,
-                        "\(name), line \(member.line): the id of \"\(member.key.text)\" is not a whole number.")
+                        "\(name), entry \(index + 1): the id of \"\(member.key)\" is not a whole number.")
                 }
-                return Entry(token: member.key.bytes, id: id, line: member.line)
-            }, name: name)
+                return Entry(token: Array(member.key.utf8), id: id)
+            }, unit: "entry", name: name)
     }
 
     /// Reads one token a line; the line's number less one is the id. Blank lines at the end are dropped.
@@ -69,7 +74,7 @@ struct Vocabulary: Sendable {
         var lines = lines
         while lines.last?.isEmpty == true { lines.removeLast() }
         try self.init(
-            lines.enumerated().map { Entry(token: $0.element, id: $0.offset, line: $0.offset + 1) }, name: name)
+            lines.enumerated().map { Entry(token: $0.element, id: $0.offset) }, unit: "line", name: name)
     }
 
     func id(of token: [UInt8]) -> Int? {

@@ -1,4 +1,4 @@
-import Foundation
+import Media
 import Tensors
 
 /// Clips with captions that a model is trained on.
@@ -15,36 +15,15 @@ public protocol ClipSource: Sendable {
     func caption(_ index: Int) -> String
 }
 
-/// How pixels become numbers that a model sees.
-public struct PixelRange: Sendable, Equatable {
-    /// What black becomes.
-    public let low: Double
-    /// What white becomes.
-    public let high: Double
+/// What a model of `dimensions` axes sees of clips that are `uint8`, `[frames, height, width, 3]`: `float32`,
+/// `[clips, 3, frames, height, width]`, or `[clips, 3, height, width]` of the first frames.
+func modelInput(_ clips: [Tensor], range: ClosedRange<Double>, dimensions: Int) throws -> Tensor {
+    if dimensions == 3 { return try floatVideo(from: stacked(clips), range: range) }
+    return try floatVideo(from: stacked(clips.map { $0.sliced(0, 0..<1) }), range: range).squeezed(2)
+}
 
-    /// A range.
-    public init(_ low: Double = -0.5, _ high: Double = 0.5) {
-        self.low = low
-        self.high = high
-    }
-
-    /// `uint8` `[batch, frames, height, width, 3]` to `float32` `[batch, 3, frames, height, width]` (frames left out for
-    /// models of images).
-    public func encode(_ pixels: Tensor, dimensions: Int = 3) -> Tensor {
-        let values = pixels.cast(to: .float32).affine(scale: (high - low) / 255, shift: low)
-        let moved = values.permuted([0, 4, 1, 2, 3]).contiguous()
-        return dimensions == 3 ? moved : moved.selected(2, 0).contiguous()
-    }
-
-    /// The way back, clamped and rounded.
-    public func decode(_ values: Tensor) -> Tensor {
-        let video = values.rank == 5 ? values : values.unsqueezed(2)
-        let scaled = video.detached.affine(scale: 255 / (high - low), shift: -low * 255 / (high - low) + 0.5)
-        return scaled.clamped(0, 255.5).permuted([0, 2, 3, 4, 1]).contiguous().cast(to: .uint8)
-    }
-
-    /// The peak signal-to-noise ratio in dB of reconstructions, with white minus black as the peak.
-    public func peakSignalToNoise(meanSquaredError error: Double) -> Double {
-        10 * log10((high - low) * (high - low) / max(error, 1e-12))
-    }
+/// The pixels of what a model gives back for one clip, `[frames, height, width, 3]`, `uint8`.
+public func modelPixels(_ output: Tensor, range: ClosedRange<Double>) throws -> Tensor {
+    let video = output.rank == 5 ? output : output.unsqueezed(2)
+    return try pixels(from: video.detached, range: range).selected(0, 0)
 }

@@ -11,6 +11,9 @@ public struct CodeCache: Sendable {
     /// Describes the tokenizer and the clips.
     public let fingerprint: String
 
+    /// Clips that are encoded together.
+    public static let clipsPerPass = 8
+
     /// The number of clips.
     public var count: Int { ids.shape[0] }
 
@@ -23,7 +26,7 @@ public struct CodeCache: Sendable {
     ///   - path: of the cache file.
     ///   - progress: called with the number of clips done.
     public init(
-        _ vqvae: VQVAE, _ source: any ClipSource, range: PixelRange, path: String,
+        _ vqvae: VQVAE, _ source: any ClipSource, range: ClosedRange<Double>, path: String,
         shouldStop: () -> Bool = { false }, progress: (Int) -> Void = { _ in }
     ) throws {
         let fingerprint = try "\(source.fingerprint)-\(Self.checksum(vqvae))"
@@ -36,11 +39,12 @@ public struct CodeCache: Sendable {
             return
         }
         var rows: [Tensor] = []
-        let perPass = 8
-        for first in stride(from: 0, to: source.count, by: perPass) {
+        for first in stride(from: 0, to: source.count, by: Self.clipsPerPass) {
             if shouldStop() { throw CancellationError() }
-            let clips = try (first..<min(first + perPass, source.count)).map { try source.pixels($0, epoch: nil) }
-            let codes = vqvae.encode(range.encode(stacked(clips), dimensions: vqvae.dimensions))
+            let clips = try (first..<min(first + Self.clipsPerPass, source.count)).map {
+                try source.pixels($0, epoch: nil)
+            }
+            let codes = try vqvae.encode(modelInput(clips, range: range, dimensions: vqvae.dimensions))
             rows.append(codes.reshaped(to: [clips.count, -1]).cast(to: .int32))
             progress(first + clips.count)
         }

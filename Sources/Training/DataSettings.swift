@@ -1,4 +1,6 @@
 import Checkpoints
+import JSON
+import Tensors
 
 /// Which clips a run reads and how they are cut.
 public struct DataSettings: Sendable, Equatable {
@@ -41,6 +43,16 @@ public struct DataSettings: Sendable, Equatable {
             throw fields.mismatch("validation_share", mustBe: "at least 0 and less than 1")
         }
         validationLimit = try fields.integer("validation_limit", in: 0...1_000_000, default: validationLimit)
+    }
+
+    /// Refuses clips that are larger than the machine's memory.
+    ///
+    /// - Parameter clips: how many are held at once, as bytes and as floats.
+    /// - Throws: ``TensorError``.
+    public func requireMemory(clips: Int) throws {
+        let values = ([clips, frames] + size).reduce(3.0) { $0 * Double($1) }
+        try MachineMemory.require(
+            5 * values, for: "A pass over \(clips) clips of \(frames) frames of \(size[0]) x \(size[1]) pixels")
     }
 
     /// The settings as a configuration states them.

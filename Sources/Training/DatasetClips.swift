@@ -49,10 +49,11 @@ public struct ClipSplits: Sendable {
     ///   - seed: of random cuts and of the split.
     ///   - cacheFolder: where decoded frames are kept.
     ///   - randomCuts: whether longer clips are cut at random places in training.
+    ///   - shouldStop: asked before each file that is decoded.
     ///   - progress: called with the number of files decoded and their number.
     public init(
         _ settings: DataSettings, seed: UInt64, cacheFolder: URL, randomCuts: Bool,
-        progress: (@Sendable (Int, Int) -> Void)? = nil
+        shouldStop: () -> Bool = { false }, progress: (@Sendable (Int, Int) -> Void)? = nil
     ) throws {
         guard !settings.path.isEmpty else {
             throw TrainingError(.invalidConfiguration, "No data was named: give a folder of clips or a manifest.")
@@ -75,7 +76,7 @@ public struct ClipSplits: Sendable {
                 frameRate: settings.frameRate, start: start)
             let cache = try PackedFrameCache.open(
                 cacheFolder.appendingPathComponent("\(name).frames"), manifest: manifest, sampling: sampling,
-                progress: progress)
+                shouldStop: shouldStop, progress: progress)
             return try DatasetClips(VideoDataset(manifest, sampling: sampling, seed: seed, cache: cache))
         }
         training = try clips(train, "train", start: randomCuts ? .random : .first)

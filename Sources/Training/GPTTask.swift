@@ -6,7 +6,7 @@ import Tensors
 /// Trains a multimodal GPT on prompts and the codebook ids of clips.
 public final class GPTTask: TrainingTask {
     /// The ids of a set of clips.
-    public struct Data {
+    public struct Data: Sendable {
         /// The ids of the clips.
         public let codes: CodeCache
         /// The ids of each clip's prompt, all of the model's context length.
@@ -64,15 +64,19 @@ public final class GPTTask: TrainingTask {
         Tensor(prompts.joined().map(Int64.init), shape: [prompts.count, prompts.first?.count ?? 0])
     }
 
+    public var reader: @Sendable ([TrainingItem]) throws -> Tensor {
+        { [codes = training.codes] items in codes.rows(items.map(\.index)) }
+    }
+
     public func loss(
-        _ items: [(index: Int, epoch: Int)], key: RandomKey, _ context: ForwardContext
+        _ items: [TrainingItem], data: Tensor, key: RandomKey, _ context: ForwardContext
     ) throws -> (Tensor, Metrics) {
         let chances = Tensor.uniform([items.count], key: key.derived("prompt")).scalars(Float.self)
         let prompts = zip(items, chances).map { item, chance in
             Double(chance) < promptDropout ? emptyPrompt : training.prompts[item.index]
         }
         let (total, input, output) = model.loss(
-            input: tensor(prompts), output: training.codes.rows(items.map(\.index)), inputWeight: inputWeight, context)
+            input: tensor(prompts), output: data, inputWeight: inputWeight, context)
         return (
             total,
             [

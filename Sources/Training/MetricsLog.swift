@@ -1,5 +1,6 @@
 import Checkpoints
 import Foundation
+import JSON
 
 /// Appends lines to `metrics.jsonl`; on resume what was logged after the checkpoint is cut off, so that the file of a run
 /// that was stopped equals that of one that was not.

@@ -1,31 +1,43 @@
 import Checkpoints
+import JSON
 import Models
 
 /// Everything that decides what `train-vqvae` does.
 ///
-/// Keys: `model`, `arguments` (the builder's, in the peer's names), `data`, `loss`, `pixel_range`, `training`.
+/// Keys: `model`, `arguments` (the builder's, in the peer's names), `init_from`, `decoder_only`, `data`, `loss`,
+/// `pixel_range`, `training`.
 public struct VQVAERecipe: Sendable {
     /// The builder's name.
     public var model = "video_vqvae"
     /// The builder's arguments.
-    public var arguments = JSONObject()
+    public let arguments: JSONFields
+    /// The model directory whose weights the run starts from; empty for fresh ones.
+    public var initFrom = ""
+    /// Whether encoder and codebook stay as they are, and with them every id a GPT has learned.
+    public var decoderOnly = false
     /// The clips.
     public var data = DataSettings()
     /// The loss.
     public var loss = VQVAETask.Loss()
     /// What pixels become.
-    public var range = PixelRange()
+    public var range = -0.5...0.5
     /// The optimization.
     public var training = TrainingSettings()
 
     /// Reads a configuration.
     ///
     /// - Throws: the reader's error naming the key, what was found and what is allowed.
-    public init(_ object: JSONObject, source: String) throws {
-        let fields = JSONFields(object, source: source)
-        try fields.rejectUnknown(known: ["model", "arguments", "data", "loss", "pixel_range", "training"])
+    public init(_ fields: JSONFields) throws {
+        try fields.rejectUnknown(known: [
+            "model", "arguments", "init_from", "decoder_only", "data", "loss", "pixel_range", "training",
+        ])
         model = try fields.string("model", default: model)
-        arguments = try fields.optionalFields("arguments")?.object ?? arguments
+        arguments = try fields.optionalFields("arguments") ?? fields.replacing(JSONObject())
+        initFrom = try fields.string("init_from", default: initFrom)
+        decoderOnly = try fields.bool("decoder_only", default: decoderOnly)
+        if decoderOnly && initFrom.isEmpty {
+            throw fields.mismatch("decoder_only", mustBe: "false unless init_from names a model whose encoder is trained")
+        }
         if let section = try fields.optionalFields("data") { try data.read(section) }
         if let section = try fields.optionalFields("loss") {
             try section.rejectUnknown(known: ["squared", "absolute", "commitment"])
@@ -48,7 +60,8 @@ public struct VQVAERecipe: Sendable {
     /// The recipe as a configuration, every key stated.
     public var json: JSONObject {
         JSONObject([
-            ("model", .string(model)), ("arguments", .object(arguments)), ("data", .object(data.json)),
+            ("model", .string(model)), ("arguments", .object(arguments.object)), ("init_from", .string(initFrom)),
+            ("decoder_only", .bool(decoderOnly)), ("data", .object(data.json)),
             (
                 "loss",
                 [
@@ -56,7 +69,8 @@ public struct VQVAERecipe: Sendable {
                     "commitment": .number(loss.commitment),
                 ]
             ),
-            ("pixel_range", [.number(range.low), .number(range.high)]), ("training", .object(training.json)),
+            ("pixel_range", [.number(range.lowerBound), .number(range.upperBound)]),
+            ("training", .object(training.json)),
         ])
     }
 }
@@ -71,7 +85,7 @@ public struct GPTRecipe: Sendable {
     /// The builder's name.
     public var model = "text_video_gpt"
     /// The builder's arguments; those of the tokenizer and the text vocabulary are filled in.
-    public var arguments = JSONObject()
+    public let arguments: JSONFields
     /// The largest text vocabulary that is trained from the captions.
     public var vocabularySize = 512
     /// A folder with a text tokenizer to use instead of training one.
@@ -88,15 +102,14 @@ public struct GPTRecipe: Sendable {
     public var training = TrainingSettings()
 
     /// Reads a configuration.
-    public init(_ object: JSONObject, source: String) throws {
-        let fields = JSONFields(object, source: source)
+    public init(_ fields: JSONFields) throws {
         try fields.rejectUnknown(known: [
             "tokenizer", "model", "arguments", "text", "data", "prompt_dropout", "input_weight", "description",
             "training",
         ])
         tokenizer = try fields.string("tokenizer", default: tokenizer)
         model = try fields.string("model", oneOf: ["text_video_gpt", "text_image_gpt"], default: model)
-        arguments = try fields.optionalFields("arguments")?.object ?? arguments
+        arguments = try fields.optionalFields("arguments") ?? fields.replacing(JSONObject())
         if let section = try fields.optionalFields("text") {
             try section.rejectUnknown(known: ["vocabulary_size", "tokenizer"])
             vocabularySize = try section.integer("vocabulary_size", in: 8...1_000_000, default: vocabularySize)
@@ -121,7 +134,7 @@ public struct GPTRecipe: Sendable {
     /// The recipe as a configuration, every key stated.
     public var json: JSONObject {
         JSONObject([
-            ("tokenizer", .string(tokenizer)), ("model", .string(model)), ("arguments", .object(arguments)),
+            ("tokenizer", .string(tokenizer)), ("model", .string(model)), ("arguments", .object(arguments.object)),
             (
                 "text",
                 [
@@ -137,11 +150,11 @@ public struct GPTRecipe: Sendable {
 }
 
 /// The `pixel_range` of a configuration.
-public func pixelRange(_ fields: JSONFields) throws -> PixelRange? {
+public func pixelRange(_ fields: JSONFields) throws -> ClosedRange<Double>? {
     guard fields.has("pixel_range") else { return nil }
     let ends = try fields.doubles("pixel_range")
     guard ends.count == 2, ends[0] < ends[1] else {
         throw fields.mismatch("pixel_range", mustBe: "two numbers: what black and what white become")
     }
-    return PixelRange(ends[0], ends[1])
+    return ends[0]...ends[1]
 }

@@ -1,5 +1,6 @@
 import Checkpoints
 import Foundation
+import JSON
 import Tensors
 
 /// A folder that holds everything of one run: `config.json`, `metrics.jsonl`, `checkpoints/`, `samples/`, `model/`.

@@ -1,5 +1,6 @@
 import Checkpoints
 import Foundation
+import JSON
 
 /// Keeps other processes out of a run's folder for as long as it lives; the system lets go of it when the process ends,
 /// however it ends.

@@ -1,4 +1,5 @@
 import Checkpoints
+import Datasets
 import Foundation
 import NeuralNets
 import Tensors
@@ -35,7 +36,6 @@ public final class Trainer {
     private let folder: RunFolder
     private let optimizer: AdamW
     private var averages: ExponentialMovingAverage?
-    private var order: ItemOrder
     private let key: RandomKey
     private let report: (TrainingEvent) -> Void
     private let shouldStop: () -> Bool
@@ -58,7 +58,6 @@ public final class Trainer {
         self.shouldStop = shouldStop
         self.report = report
         key = RandomKey(seed: settings.seed).derived("training")
-        order = ItemOrder(count: max(task.itemCount, 1), key: key)
         optimizer = AdamW(
             task.module, betas: (0.9, settings.beta2), weightDecay: settings.weightDecay)
         averages =
@@ -86,13 +85,14 @@ public final class Trainer {
             report(.resumed(step: step))
         }
         let log = try MetricsLog(path: folder.metricsPath, length: metricsLength)
+        let loader = loader(from: step)
         var clock = ProgressClock(step: step)
         while step < settings.steps {
             if shouldStop() {
                 report(.wrote(try save(step, log)))
                 return .stopped(step: step)
             }
-            let metrics = try makeStep(step)
+            let metrics = try makeStep(step, loader)
             step += 1
             let isLast = step == settings.steps
             if step % settings.logEvery == 0 || isLast {
@@ -111,16 +111,30 @@ public final class Trainer {
         return .finished
     }
 
-    /// One optimizer step.
-    private func makeStep(_ step: Int) throws -> Metrics {
+    /// Reads the items of each pass while the model is busy with those before.
+    private func loader(from step: Int) -> DataLoader<(items: [TrainingItem], data: Tensor)> {
         let perPass = settings.batchSize / settings.accumulation
+        let passes = step * settings.accumulation..<max(step, settings.steps) * settings.accumulation
+        return DataLoader(passes) { [count = task.itemCount, key, reader = task.reader] in
+            var order = ItemOrder(count: count, key: key)
+            return { pass in
+                let items = (pass * perPass..<(pass + 1) * perPass).map { order.item(at: $0) }
+                return (items, try reader(items))
+            }
+        }
+    }
+
+    /// One optimizer step.
+    private func makeStep(
+        _ step: Int, _ loader: DataLoader<(items: [TrainingItem], data: Tensor)>
+    ) throws -> Metrics {
         var total: [String: Tensor] = [:]
         var metrics: Metrics = []
         for pass in 0..<settings.accumulation {
-            let first = step * settings.batchSize + pass * perPass
-            let items = (first..<(first + perPass)).map { order.item(at: $0) }
-            let context = ForwardContext(training: key.derived("forward", step, pass))
-            let (loss, passMetrics) = try task.loss(items, key: key.derived("data", step, pass), context)
+            let (items, data) = try loader.next()
+            let context = ForwardContext(
+                training: key.derived("forward", step, pass), checkpointsActivations: settings.checkpointsActivations)
+            let (loss, passMetrics) = try task.loss(items, data: data, key: key.derived("data", step, pass), context)
             let value = Double(loss.detached.cast(to: .float64).item(Double.self))
             guard value.isFinite else {
                 throw TrainingError(

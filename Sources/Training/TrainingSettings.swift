@@ -1,4 +1,5 @@
 import Checkpoints
+import JSON
 import NeuralNets
 
 /// How a run is optimized, evaluated and saved; the same for every model.
@@ -9,6 +10,8 @@ public struct TrainingSettings: Sendable, Equatable {
     public var batchSize = 8
     /// Passes that a step's items are split over, to save memory.
     public var accumulation = 1
+    /// Whether layers keep no intermediate values for the backward walk and are computed again there, to save memory.
+    public var checkpointsActivations = false
     /// The highest learning rate.
     public var learningRate = 1e-3
     /// Steps of linear increase at the start.
@@ -41,7 +44,8 @@ public struct TrainingSettings: Sendable, Equatable {
 
     /// The keys in a configuration file, in its order.
     public static let keys = [
-        "steps", "batch_size", "accumulation", "learning_rate", "warmup_steps", "schedule", "final_rate_share",
+        "steps", "batch_size", "accumulation", "activation_checkpointing", "learning_rate", "warmup_steps", "schedule",
+        "final_rate_share",
         "weight_decay", "beta2", "clip_norm", "ema_decay", "seed", "log_every", "evaluate_every", "checkpoint_every",
         "keep_checkpoints",
     ]
@@ -54,6 +58,7 @@ public struct TrainingSettings: Sendable, Equatable {
         steps = try fields.integer("steps", in: many, default: steps)
         batchSize = try fields.integer("batch_size", in: 1...1_000_000, default: batchSize)
         accumulation = try fields.integer("accumulation", in: 1...batchSize, default: accumulation)
+        checkpointsActivations = try fields.bool("activation_checkpointing", default: checkpointsActivations)
         learningRate = try fields.double("learning_rate", default: learningRate)
         warmupSteps = try fields.integer("warmup_steps", in: 0...1_000_000_000, default: warmupSteps)
         let shape = try fields.string(
@@ -85,6 +90,7 @@ public struct TrainingSettings: Sendable, Equatable {
     public var json: JSONObject {
         JSONObject([
             ("steps", .integer(steps)), ("batch_size", .integer(batchSize)), ("accumulation", .integer(accumulation)),
+            ("activation_checkpointing", .bool(checkpointsActivations)),
             ("learning_rate", .number(learningRate)), ("warmup_steps", .integer(warmupSteps)),
             ("schedule", .string(schedule.rawValue)), ("final_rate_share", .number(finalRateShare)),
             ("weight_decay", .number(weightDecay)), ("beta2", .number(beta2)), ("clip_norm", .number(clipNorm)),

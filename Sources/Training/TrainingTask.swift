@@ -4,6 +4,9 @@ import Tensors
 /// Numbers that a step or an evaluation reports, in the order they are shown.
 public typealias Metrics = [(name: String, value: Double)]
 
+/// A training item: its index, and the epoch it is visited in.
+public typealias TrainingItem = (index: Int, epoch: Int)
+
 /// What is trained: a model, its data and its loss. The ``Trainer`` does the rest.
 public protocol TrainingTask: AnyObject {
     /// Holds every parameter that is trained and every buffer that is saved.
@@ -13,16 +16,22 @@ public protocol TrainingTask: AnyObject {
     /// Describes the data, so that a run is never resumed on other data.
     var dataFingerprint: String { get }
 
+    /// Reads what the model is given of some items.
+    ///
+    /// Called on another thread while the steps before are made, so it depends on nothing that training changes.
+    var reader: @Sendable ([TrainingItem]) throws -> Tensor { get }
+
     /// The loss of some items.
     ///
     /// - Parameters:
-    ///   - items: (index of the item, epoch) of each.
+    ///   - items: which they are.
+    ///   - data: what ``reader`` read of them.
     ///   - key: derived from seed, step and pass, for choices about the data.
     ///   - context: of the forward pass.
     /// - Returns: a scalar loss on the tape and what to report beside it.
-    func loss(_ items: [(index: Int, epoch: Int)], key: RandomKey, _ context: ForwardContext) throws -> (
-        Tensor, Metrics
-    )
+    func loss(
+        _ items: [TrainingItem], data: Tensor, key: RandomKey, _ context: ForwardContext
+    ) throws -> (Tensor, Metrics)
 
     /// Measures the model on held-out items.
     func evaluate() throws -> Metrics
@@ -52,7 +61,7 @@ struct ItemOrder {
     }
 
     /// The item at a position of the endless sequence of shuffled epochs.
-    mutating func item(at position: Int) -> (index: Int, epoch: Int) {
+    mutating func item(at position: Int) -> TrainingItem {
         let wanted = position / count
         if wanted != epoch {
             epoch = wanted

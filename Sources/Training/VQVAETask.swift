@@ -26,8 +26,9 @@ public final class VQVAETask: TrainingTask {
     private let model: VQVAE
     private let training: any ClipSource
     private let validation: (any ClipSource)?
-    private let range: PixelRange
+    private let range: ClosedRange<Double>
     private let weights: Loss
+    private let decoderOnly: Bool
     private let output: ModelOutput
 
     /// A task.
@@ -38,38 +39,55 @@ public final class VQVAETask: TrainingTask {
     ///   - validation: clips it is measured on.
     ///   - range: of the pixel values.
     ///   - weights: of the loss.
+    ///   - decoderOnly: whether encoder and codebook stay as they are.
     ///   - output: writes pictures and the finished model.
     public init(
-        _ model: VQVAE, training: any ClipSource, validation: (any ClipSource)?, range: PixelRange = PixelRange(),
-        weights: Loss = Loss(), output: ModelOutput
+        _ model: VQVAE, training: any ClipSource, validation: (any ClipSource)?,
+        range: ClosedRange<Double> = -0.5...0.5, weights: Loss = Loss(), decoderOnly: Bool = false, output: ModelOutput
     ) {
         self.model = model
         self.training = training
         self.validation = validation
         self.range = range
         self.weights = weights
+        self.decoderOnly = decoderOnly
         self.output = output
+        if decoderOnly {
+            model.encoder.setTrainable(false)
+            model.codebook.isFrozen = true
+        }
     }
 
     public var module: Module { model }
     public var itemCount: Int { training.count }
     public var dataFingerprint: String { training.fingerprint }
 
-    private func batch(_ source: any ClipSource, _ items: [(index: Int, epoch: Int?)]) throws -> Tensor {
-        let clips = try items.map { try source.pixels($0.index, epoch: $0.epoch) }
-        return range.encode(stacked(clips), dimensions: model.dimensions)
+    public var reader: @Sendable ([TrainingItem]) throws -> Tensor {
+        { [training, range, dimensions = model.dimensions] items in
+            let clips = try items.map { try training.pixels($0.index, epoch: $0.epoch) }
+            return try modelInput(clips, range: range, dimensions: dimensions)
+        }
+    }
+
+    /// A clip as evaluation cuts it.
+    private func clip(_ source: any ClipSource, _ index: Int) throws -> Tensor {
+        try modelInput([source.pixels(index, epoch: nil)], range: range, dimensions: model.dimensions)
+    }
+
+    /// The peak signal-to-noise ratio in dB of a mean squared error, with white minus black as the peak.
+    private func peakSignalToNoise(_ error: Double) -> Double {
+        let peak = range.upperBound - range.lowerBound
+        return 10 * log10(peak * peak / max(error, 1e-12))
     }
 
     public func loss(
-        _ items: [(index: Int, epoch: Int)], key: RandomKey, _ context: ForwardContext
+        _ items: [TrainingItem], data x: Tensor, key: RandomKey, _ context: ForwardContext
     ) throws -> (Tensor, Metrics) {
-        let x = try batch(training, items.map { ($0.index, $0.epoch) })
-        let result = model(x, context)
-        let codes = result.codebookOutput
-        let squared = meanSquaredError(result.decoded, x)
+        let (decoded, codes) = reconstruct(x, context)
+        let squared = meanSquaredError(decoded, x)
         let commitment = commitmentLoss(quantized: codes.quantizedFlat, encoded: codes.encodedFlat)
         var total = squared * weights.squared + commitment * weights.commitment
-        if weights.absolute > 0 { total = total + meanAbsoluteError(result.decoded, x) * weights.absolute }
+        if weights.absolute > 0 { total = total + meanAbsoluteError(decoded, x) * weights.absolute }
         let usage = CodebookUsage(
             ids: codes.codebookIndices.scalars(Int64.self).lazy.map(Int.init), codes: model.codebook.count)
         let error = Double(squared.detached.item(Float.self))
@@ -78,9 +96,19 @@ public final class VQVAETask: TrainingTask {
             [
                 ("loss", Double(total.detached.item(Float.self))), ("reconstruction", error),
                 ("commitment", Double(commitment.detached.item(Float.self))),
-                ("psnr", range.peakSignalToNoise(meanSquaredError: error)), ("perplexity", usage.perplexity),
+                ("psnr", peakSignalToNoise(error)), ("perplexity", usage.perplexity),
             ]
         )
+    }
+
+    private func reconstruct(_ x: Tensor, _ context: ForwardContext) -> (decoded: Tensor, codes: CodebookOutput) {
+        guard decoderOnly else {
+            let result = model(x, context)
+            return (result.decoded, result.codebookOutput)
+        }
+        // As it is used: normalization in the encoder goes by its running statistics.
+        let codes = withoutGradients { model.codebook(model.encoder(x, .inference), .inference) }
+        return (model.decoder(codes.quantized, context), codes)
     }
 
     public func evaluate() throws -> Metrics {
@@ -89,10 +117,10 @@ public final class VQVAETask: TrainingTask {
             var decibels = 0.0
             var ids: [Int] = []
             for index in 0..<validation.count {
-                let x = try batch(validation, [(index, nil)])
+                let x = try clip(validation, index)
                 let result = model(x, .inference)
                 let error = Double(meanSquaredError(result.decoded, x).item(Float.self))
-                decibels += range.peakSignalToNoise(meanSquaredError: error)
+                decibels += peakSignalToNoise(error)
                 ids += result.codebookOutput.codebookIndices.scalars(Int64.self).map(Int.init)
             }
             let usage = CodebookUsage(ids: ids, codes: model.codebook.count)
@@ -110,9 +138,9 @@ public final class VQVAETask: TrainingTask {
         return try withoutGradients {
             var rows: [Tensor] = []
             for index in shown {
-                let x = try batch(source, [(index, nil)])
-                rows.append(range.decode(x).selected(0, 0))
-                rows.append(range.decode(model(x, .inference).decoded).selected(0, 0))
+                let x = try clip(source, index)
+                rows.append(try modelPixels(x, range: range))
+                rows.append(try modelPixels(model(x, .inference).decoded, range: range))
             }
             return try [output.writeGrid(rows, to: path + ".png")]
         }

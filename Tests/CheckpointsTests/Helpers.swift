@@ -52,19 +52,6 @@ func ramp(_ count: Int, _ name: String) -> [Double] {
     }
 }
 
-/// A small generator, so that every run flips the same bits.
-struct Generator: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-}
-
 /// The sentence of the error that reading throws, or `nil` when it throws none.
 func failure(_ bytes: [UInt8], options: ReadOptions = ReadOptions()) -> CheckpointError? {
     do {

@@ -20,8 +20,8 @@ import Testing
     }
 
     static let table: [Case] = [
-        video("'training.stepz' is not an option; did you mean 'steps'?", "--set", "training.stepz=3"),
-        video("steps", "--set", "training.steps=-5"),
+        video("--set: 'training.stepz' is not an option; did you mean 'steps'?", "--set", "training.stepz=3"),
+        video("--set: 'training.steps' must be an integer from 1 to", "--set", "training.steps=-5"),
         video("steps", "--set", "training.steps=0"),
         video("steps", "--set", "training.steps=many"),
         video("learning_rate", "--set", "training.learning_rate=-1"),
@@ -33,9 +33,17 @@ import Testing
         video("training", "--set", "training=3"),
         video("KEY=VALUE", "--set", "steps"),
         video("empty part", "--set", "training..steps=3"),
-        video("d_model", "--set", "arguments.d_model=3"),
+        video("--set: 'arguments.d_model' is not", "--set", "arguments.d_model=3"),
+        video("--set: 'arguments.attn_hidden_dim' must be", "--set", "arguments={attn_hidden_dim: x}"),
+        video("wrong.yaml: 'training' must", "--set", "loss.squared=2", "--config", "wrong.yaml"),
+        video(
+            "Training a 'video_vqvae' of these arguments takes at least", "--set", "arguments.attn_hidden_dim=16384",
+            "--set", "arguments.encoder_filter_size=[64, 64, 64]"),
+        video(
+            "A pass over 2 clips of 4096 frames of 8192 x 8192 pixels takes", "--set", "data.frames=4096", "--set",
+            "data.size=[8192, 8192]"),
         video("do not divide", "--set", "data.frames=3"),
-        video("'conv_filter_sizes' is not an option", "--set", "model=text_video_gpt"),
+        video("video.yaml: 'arguments.conv_filter_sizes' is not an option", "--set", "model=text_video_gpt"),
         Case("missing.yaml", "train-vqvae", "clips", "--config", "missing.yaml", "-o", "new"),
         Case("'modell' is not an option", "train-vqvae", "clips", "--config", "unknown.yaml", "-o", "new"),
         Case("'modell' is not an option", "train-vqvae", "clips", "--config", "unknown.json", "-o", "new"),
@@ -65,6 +73,7 @@ import Testing
         try folder.write(#"{"modell": "video_vqvae"}"#, to: "unknown.json")
         try folder.write("model: [a\n", to: "broken.yaml")
         try folder.write(#"{"model": "#, to: "broken.json")
+        try folder.write("training: 3\n", to: "wrong.yaml")
         try folder.write("model: a\nmodel: b\n", to: "twice.yaml")
         try folder.write(#"{"video": "gone.mp4"}"#, to: "missing.jsonl")
         var bomb = "l0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n"

@@ -138,6 +138,24 @@ struct VideoDatasetTests {
         #expect(error?.message.contains("clip_02.mp4") == true)
     }
 
+    @Test("packing stops between files when it is told to, and leaves nothing")
+    func stopping() throws {
+        let folder = try clipFolder(6)
+        let cacheFolder = try TemporaryFolder()
+        let manifest = try Manifest(contentsOf: folder.url)
+        var asked = 0
+        #expect(throws: CancellationError.self) {
+            try PackedFrameCache.open(
+                cacheFolder.file("frames.cache"), manifest: manifest, sampling: sampling(2, .first),
+                shouldStop: {
+                    asked += 1
+                    return asked > 3
+                })
+        }
+        #expect(asked == 4)
+        #expect(cacheFolder.contents == [])
+    }
+
     @Test("settings that make no clip are refused")
     func settings() throws {
         let manifest = Manifest(

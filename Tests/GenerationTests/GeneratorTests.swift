@@ -25,6 +25,21 @@ import Testing
         #expect(Set(found).count == 9)
     }
 
+    @Test("caches larger than the machine's memory are refused, and a smaller batch is not")
+    func memory() throws {
+        let generator = Generator(try TinyModels.textVideo())
+        // 32 positions of 48 numbers, keys and values, in 2 layers.
+        let perRow = 4.0 * 32 * 48 * 2 * 2
+        try MachineMemory.$byteCount.withValue(4 * perRow) {
+            let error = #expect(throws: TensorError.self) {
+                try generator.generate(TinyModels.prompts, options: Self.options, batch: 5)
+            }
+            #expect(error?.message.contains("5 sequences of 32 ids in 2 layers of width 48") == true)
+            let samples = try generator.generate(TinyModels.prompts, options: Self.options, batch: 4)
+            #expect(samples.count == 9)
+        }
+    }
+
     @Test("ids do not depend on how samples are batched", arguments: [1, 2, 3, 4, 7])
     func batches(_ batch: Int) throws {
         #expect(try ids(batch: batch) == ids(batch: 16))

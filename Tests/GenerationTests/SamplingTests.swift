@@ -127,7 +127,7 @@ import Testing
         if let p = options.topP {
             let limit = p * ids.sorted().map(weight).reduce(0, +)
             var (sum, kept) = (0.0, [Int]())
-            for id in ids where sum < limit {
+            for id in ids where sum <= limit {
                 kept.append(id)
                 sum += weight(id)
             }
@@ -140,18 +140,6 @@ import Testing
         let sampler = TokenSampler(options)
         #expect(sampler.allowedIDs(scaled) == ids.sorted())
         #expect(try sampler.draw(scores, sample: 3, position: round) == best)
-    }
-
-    @Test("selection finds what sorting finds")
-    func selection() {
-        for round in 0..<60 {
-            let count = 1 + round * 7 % 90
-            var values = RandomKey(seed: UInt64(round)).words(count).map { Float($0 % UInt32(1 + round)) }
-            let sorted = values.sorted(by: >)
-            for k in [1, (count + 1) / 2, count] {
-                #expect(values.withUnsafeMutableBufferPointer { TopKFilter.largest(k, of: $0) } == sorted[k - 1])
-            }
-        }
     }
 
     @Test(

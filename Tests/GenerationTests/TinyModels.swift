@@ -1,6 +1,7 @@
 import Checkpoints
 import Foundation
 import Generation
+import JSON
 import Models
 import NeuralNets
 import Tensors

@@ -1,4 +1,5 @@
 import Checkpoints
+import JSON
 import NeuralNets
 import Tensors
 import Testing
@@ -12,31 +13,37 @@ struct PublishedShapeTests {
         try Initialization.skipped { try ModelRegistry.build(name, arguments: arguments, source: "test") }
     }
 
-    @Test("default factories have the peer's number of parameters", arguments: [
-        ("video_gpt.model.video_vqvae", 13_768_339), ("video_vqvae_mugen", 26_158_579), ("video_gpt", 92_833_766),
-        ("text_video_gpt", 114_831_091),
-    ])
+    @Test(
+        "default factories have the peer's number of parameters",
+        arguments: [
+            ("video_gpt.model.video_vqvae", 13_768_339), ("video_vqvae_mugen", 26_158_579), ("video_gpt", 92_833_766),
+            ("text_video_gpt", 114_831_091),
+        ])
     func parameterCounts(name: String, count: Int) throws {
         #expect(try build(name).parameterCount == count)
     }
 
-    @Test("default factories have the peer's number of tensors", arguments: [
-        ("video_vqvae_mugen", 295), ("text_video_gpt", 461),
-    ])
+    @Test(
+        "default factories have the peer's number of tensors",
+        arguments: [
+            ("video_vqvae_mugen", 295), ("text_video_gpt", 461),
+        ])
     func tensorCounts(name: String, count: Int) throws {
         #expect(try build(name).stateDictionary.count == count)
     }
 
-    @Test("MUGEN's keys have MUGEN's shapes", arguments: [
-        ("in_tokenizer.embedding.weight", [1152, 768]), ("mm_decoder.in_pos_emb.weight", [128, 768]),
-        ("mm_decoder.out_pos_emb.embedding.d_0", [8, 256]), ("mm_decoder.right_shift.sos", [768]),
-        ("mm_decoder.decoder.layers.11.mlp.model.2.weight", [768, 3072]), ("out_projection.weight", [768, 256]),
-        ("to_logit.weight", [3200, 768]), ("out_tokenizer.codebook.embedding", [2048, 256]),
-        ("out_tokenizer.encoder.convs.10.conv.weight", [240, 240, 3, 3, 3]),
-        ("out_tokenizer.encoder.res_stack.3.block.8.mha_attns.2.output.bias", [240]),
-        ("out_tokenizer.decoder.convts.8.convt.weight", [240, 3, 3, 3, 3]),
-        ("out_tokenizer.encoder.res_stack.4.num_batches_tracked", []),
-    ])
+    @Test(
+        "MUGEN's keys have MUGEN's shapes",
+        arguments: [
+            ("in_tokenizer.embedding.weight", [1152, 768]), ("mm_decoder.in_pos_emb.weight", [128, 768]),
+            ("mm_decoder.out_pos_emb.embedding.d_0", [8, 256]), ("mm_decoder.right_shift.sos", [768]),
+            ("mm_decoder.decoder.layers.11.mlp.model.2.weight", [768, 3072]), ("out_projection.weight", [768, 256]),
+            ("to_logit.weight", [3200, 768]), ("out_tokenizer.codebook.embedding", [2048, 256]),
+            ("out_tokenizer.encoder.convs.10.conv.weight", [240, 240, 3, 3, 3]),
+            ("out_tokenizer.encoder.res_stack.3.block.8.mha_attns.2.output.bias", [240]),
+            ("out_tokenizer.decoder.convts.8.convt.weight", [240, 3, 3, 3, 3]),
+            ("out_tokenizer.encoder.res_stack.4.num_batches_tracked", []),
+        ])
     func mugenKeys(key: String, shape: [Int]) throws {
         #expect(try build("text_video_gpt").stateDictionary[key]?.shape == shape)
     }
@@ -82,21 +89,63 @@ struct PublishedShapeTests {
         #expect((gpt as? MultimodalGPT)?.latentShape == [4, 4])
     }
 
-    @Test("wrong arguments are refused in a sentence that names them", arguments: [
-        ("video_vqvae", #"{"attn_hidden_dim": 7}"#, "attn_hidden_dim"),
-        ("video_vqvae", #"{"num_embedings": 7}"#, "num_embedings"),
-        ("video_vqvae", #"{"conv_filter_sizes": [[4, 4]]}"#, "conv_filter_sizes"),
-        ("video_vqvae", #"{"num_embeddings": -1}"#, "num_embeddings"),
-        ("text_video_gpt", #"{"d_model": 770}"#, "d_model"),
-        ("text_video_gpt", #"{"dropout": 1.5}"#, "dropout"),
-        ("text_video_gpt", #"{"downsample": [4, 16, 16]}"#, "downsample"),
-        ("video_gpt", #"{"latent_shape": [8, 8, 8]}"#, "latent_shape"),
-        ("video_vqvae_mugen", #"{"pretrained_model_key": "mugen_L32"}"#, "pretrained_model_key"),
-        ("no_such_model", "{}", "no_such_model"),
-    ])
+    @Test(
+        "wrong arguments are refused in a sentence that names them",
+        arguments: [
+            ("video_vqvae", #"{"attn_hidden_dim": 7}"#, "attn_hidden_dim"),
+            ("video_vqvae", #"{"num_embedings": 7}"#, "num_embedings"),
+            ("video_vqvae", #"{"conv_filter_sizes": [[4, 4]]}"#, "conv_filter_sizes"),
+            ("video_vqvae", #"{"num_embeddings": -1}"#, "num_embeddings"),
+            ("text_video_gpt", #"{"d_model": 770}"#, "d_model"),
+            ("text_video_gpt", #"{"dropout": 1.5}"#, "dropout"),
+            ("text_video_gpt", #"{"downsample": [4, 16, 16]}"#, "downsample"),
+            ("video_gpt", #"{"latent_shape": [8, 8, 8]}"#, "latent_shape"),
+            ("video_vqvae_mugen", #"{"pretrained_model_key": "mugen_L32"}"#, "pretrained_model_key"),
+            ("no_such_model", "{}", "no_such_model"),
+        ])
     func refusals(name: String, arguments: String, word: String) throws {
         let object = try #require(try JSONValue.parse(arguments).objectValue)
         let error = #expect(throws: (any Error).self) { try build(name, object) }
         #expect(String(describing: error).contains(word))
+    }
+
+    @Test(
+        "a configuration larger than any memory is refused in a sentence before anything is made",
+        arguments: [
+            ("video_vqvae", #"{"attn_hidden_dim": 16384, "encoder_filter_size": [64, 64, 64]}"#),
+            ("image_vqvae", #"{"num_embeddings": 16777216, "embedding_dim": 65536}"#),
+            ("text_video_gpt", #"{"d_model": 65535, "n_head": 1, "num_decoder_layers": 1024}"#),
+        ])
+    func enormous(name: String, arguments: String) throws {
+        let object = try #require(try JSONValue.parse(arguments).objectValue)
+        for read in [
+            { _ = try ModelRegistry.build(name, arguments: object, source: "config.json") },
+            {
+                _ = try PretrainedModel.module(
+                    name: name, arguments: object, source: "config.json", weights: [:], file: "model")
+            },
+            { _ = try ForwardDoor.module(name, config: object) },
+        ] {
+            let error = #expect(throws: TensorError.self) { try read() }
+            #expect(error?.code == .invalidSize)
+            #expect(error?.message.contains("'\(name)' of these arguments takes at least") == true, "\(error as Any)")
+        }
+    }
+
+    @Test("training needs memory for five numbers where a model holds one")
+    func training() throws {
+        let fields = JSONFields(["attn_hidden_dim": 8, "encoder_hidden_dim": 8] as JSONObject, source: "config.json")
+        let module = try ModelRegistry.build("image_vqvae", fields)
+        let bytes = module.stateDictionary.values.reduce(0.0) { $0 + 4 * Double($1.count) }
+        try MachineMemory.$byteCount.withValue(bytes) {
+            _ = try ModelRegistry.build("image_vqvae", fields)
+            #expect(throws: TensorError.self) { try ModelRegistry.build("image_vqvae", fields, isTrained: true) }
+        }
+        try MachineMemory.$byteCount.withValue(bytes + 16 * Double(module.parameterCount)) {
+            _ = try ModelRegistry.build("image_vqvae", fields, isTrained: true)
+        }
+        #expect(throws: TensorError.self) {
+            try MachineMemory.$byteCount.withValue(bytes - 1) { try ModelRegistry.build("image_vqvae", fields) }
+        }
     }
 }

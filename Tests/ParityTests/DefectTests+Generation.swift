@@ -23,12 +23,12 @@ struct GenerationDefectTests {
         withoutGradients {
             var cache = model.makeCache(batch: 1, inputLength: 12)
             _ = model.prefill(input: prompt, cache: &cache)
-            let start = cache.address(of: 0)
+            let start = cache.rows.address(of: 0)
             for position in 0..<31 {
-                _ = model.step(output: Tensor([Int64(position % 32)]), position: position, cache: &cache)
-                #expect(cache.address(of: 0) == start)
+                _ = model.step(output: Tensor([Int64(position % 32)]), cache: &cache)
+                #expect(cache.rows.address(of: 0) == start)
             }
-            #expect(cache.length(of: 0) == 44 && cache.capacity(of: 0) == 44)
+            #expect(cache.length == 44 && cache.rows.capacity(of: 0) == 44)
         }
     }
 
@@ -47,8 +47,8 @@ struct GenerationDefectTests {
             for position in 0..<31 {
                 #expect(nextA.scalars(Int64.self) == used.0.map { $0[position] })
                 #expect(nextB.scalars(Int64.self) == used.1.map { $0[position] })
-                nextA = model.step(output: nextA, position: position, cache: &a).argmax()
-                nextB = model.step(output: nextB, position: position, cache: &b).argmax()
+                nextA = model.step(output: nextA, cache: &a).argmax()
+                nextB = model.step(output: nextB, cache: &b).argmax()
             }
         }
     }
@@ -81,6 +81,27 @@ struct GenerationDefectTests {
                 outputPositions: Tensor.range(32).unsqueezed(0), .inference)
             let own = model(input: input, output: output, .inference)
             #expect(given.logits.scalars(Float.self) == own.logits.scalars(Float.self))
+        }
+    }
+
+    @Test(
+        "W04: steps take their positions from the cache, however the output before them was read",
+        arguments: [0, 1, 7])
+    func positionsComeFromTheCache(given: Int) throws {
+        let model = try smallModel()
+        let input = prompts(1)
+        let ids = (0..<32).map { Int64($0 * 5 % 32) }
+        withoutGradients {
+            let whole = model(input: input, output: Tensor(ids, shape: [1, 32]), .inference).logits
+            var cache = model.makeCache(batch: 1, inputLength: 12)
+            let first = Tensor(Array(ids[..<given]), shape: [1, given])
+            var scores = model.prefill(input: input, output: given > 0 ? first : nil, cache: &cache)
+            for position in given..<32 {
+                let expected = whole.selected(1, 12 + position)
+                    .sliced(1, model.inputTokenCount..<(model.inputTokenCount + model.outputTokenCount)).contiguous()
+                #expect(difference("scores \(position)", scores, expected, Tolerance(relative: 2e-6, floor: 0)) == nil)
+                if position < 31 { scores = model.step(output: Tensor([ids[position]]), cache: &cache) }
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 import Checkpoints
 import Foundation
+import JSON
 import Models
 import NeuralNets
 import Tensors
@@ -22,7 +23,7 @@ func greedy(_ model: MultimodalGPT, prompts: Tensor, length: Int? = nil) -> (ids
         var scores = [model.prefill(input: prompts, cache: &cache)]
         var ids = [scores[0].argmax().scalars(Int64.self)]
         for position in 0..<((length ?? model.outputLength) - 1) {
-            let next = model.step(output: Tensor(ids[position]), position: position, cache: &cache)
+            let next = model.step(output: Tensor(ids[position]), cache: &cache)
             scores.append(next)
             ids.append(next.argmax().scalars(Int64.self))
         }

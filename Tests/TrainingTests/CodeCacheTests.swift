@@ -12,7 +12,7 @@ import Testing
     ) {
         var done = 0
         let cache = try CodeCache(
-            TinyRuns.vqvae(seed: seed), clips, range: PixelRange(), path: path, progress: { done = $0 })
+            TinyRuns.vqvae(seed: seed), clips, range: -0.5...0.5, path: path, progress: { done = $0 })
         return (cache, done)
     }
 
@@ -50,7 +50,7 @@ import Testing
         let place = try RunPlace()
         let path = place.path + "/codes.safetensors"
         #expect(throws: CancellationError.self) {
-            _ = try CodeCache(TinyRuns.vqvae(), SquareClips(), range: PixelRange(), path: path, shouldStop: { true })
+            _ = try CodeCache(TinyRuns.vqvae(), SquareClips(), range: -0.5...0.5, path: path, shouldStop: { true })
         }
         #expect(try FileManager.default.contentsOfDirectory(atPath: place.path) == [])
     }

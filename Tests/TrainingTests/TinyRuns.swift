@@ -1,5 +1,6 @@
 import Checkpoints
 import Foundation
+import JSON
 import Models
 import NeuralNets
 import Tensors
@@ -38,11 +39,16 @@ final class LineTask: TrainingTask {
 
     var module: Module { line }
 
+    var reader: @Sendable ([TrainingItem]) throws -> Tensor {
+        { items in
+            Tensor(items.flatMap { [Float($0.index) / 10, 1, Float($0.index % 3)] }, shape: [items.count, 3])
+        }
+    }
+
     func loss(
-        _ items: [(index: Int, epoch: Int)], key: RandomKey, _ context: ForwardContext
+        _ items: [TrainingItem], data x: Tensor, key: RandomKey, _ context: ForwardContext
     ) throws -> (Tensor, Metrics) {
         passes += 1
-        let x = Tensor(items.flatMap { [Float($0.index) / 10, 1, Float($0.index % 3)] }, shape: [items.count, 3])
         let y = Tensor(items.flatMap { [Float($0.index), Float($0.epoch)] }, shape: [items.count, 2])
         let error = meanSquaredError(line(x, context), y) * (passes > breaksAfter ? .nan : 1)
         return (error, [("loss", Double(error.detached.item(Float.self)))])
@@ -106,7 +112,7 @@ enum TinyRuns {
         let built = try ModelRegistry.build("text_video_gpt", arguments: arguments, source: "test", seed: 3)
         guard let model = built as? MultimodalGPT else { throw CancellationError() }
         let source = SquareClips(count: clips)
-        let codes = try CodeCache(model.vqvae, source, range: PixelRange(), path: folder + "/codes.safetensors")
+        let codes = try CodeCache(model.vqvae, source, range: -0.5...0.5, path: folder + "/codes.safetensors")
         let prompts = (0..<clips).map { index in (0..<model.inputCapacity).map { (index + $0) % 20 + 1 } }
         let data = GPTTask.Data(codes: codes, prompts: prompts)
         return GPTTask(

@@ -1,5 +1,6 @@
 import Checkpoints
 import Foundation
+import JSON
 import Tensors
 
 /// Codebook ids in a file: generated samples, or encoded clips.

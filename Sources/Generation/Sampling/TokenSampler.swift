@@ -1,4 +1,5 @@
 import Foundation
+import NeuralNets
 import Tensors
 
 /// Draws ids from scores: a pure function of the scores, the seed, the sample's number and the position.
@@ -100,8 +101,7 @@ public struct TokenSampler: Sendable {
     }
 
     private func applyFilters(_ candidates: inout Candidates) {
-        candidates.ids.removeAll(keepingCapacity: true)
-        for id in 0..<Int32(candidates.scores.count) { candidates.ids.append(id) }
+        candidates.allowAll()
         for filter in filters { filter.filter(&candidates) }
     }
 

@@ -11,7 +11,7 @@ extension ForwardDoor {
             let count = try fields.integer("top_k", in: 0...(1 << 30), default: 0)
             let (fill, minimum) = try filterOptions(fields)
             return ForwardTarget(inputs: ["logits"]) { call in
-                .tensor(try eachRow(call) { LogitsFilter.topK(&$0, count, minimum: minimum, fill: fill) })
+                .tensor(try filtered(call, count == 0 ? nil : TopKFilter(k: max(count, minimum)), fill))
             }
         },
         "LogitsFilterTopP": { fields, _ in
@@ -20,7 +20,7 @@ extension ForwardDoor {
             guard (0...1).contains(mass) else { throw fields.mismatch("top_p", mustBe: "from 0 to 1") }
             let (fill, minimum) = try filterOptions(fields)
             return ForwardTarget(inputs: ["logits"]) { call in
-                .tensor(try eachRow(call) { LogitsFilter.topP(&$0, mass, minimum: minimum, fill: fill) })
+                .tensor(try filtered(call, TopPFilter(p: mass, minimum: minimum), fill))
             }
         },
         "get_causal_attention_mask": { fields, _ in
@@ -62,17 +62,18 @@ extension ForwardDoor {
         )
     }
 
-    /// Applies a filter to each row of `logits`, `[batch, ids]`.
-    private static func eachRow(_ call: ForwardCall, _ filter: (inout [Float]) -> Void) throws -> Tensor {
+    /// The rows of `logits`, `[batch, ids]`, with the ids that a filter takes out set to `fill`.
+    private static func filtered(_ call: ForwardCall, _ filter: (any ScoreFilter)?, _ fill: Float) throws -> Tensor {
         let logits = try call.real("logits", .exactly([nil, nil]))
-        let all = logits.detached.scalars(Float.self)
+        var all = logits.detached.scalars(Float.self)
         let width = logits.shape[1]
-        var result: [Float] = []
+        guard let filter, width > 0 else { return logits.detached }
         for first in stride(from: 0, to: all.count, by: width) {
-            var row = Array(all[first..<(first + width)])
-            filter(&row)
-            result += row
+            var candidates = Candidates(Array(all[first..<(first + width)]))
+            filter.filter(&candidates)
+            let kept = Set(candidates.ids)
+            for id in 0..<width where !kept.contains(Int32(id)) { all[first + id] = fill }
         }
-        return Tensor(result, shape: logits.shape)
+        return Tensor(all, shape: logits.shape)
     }
 }

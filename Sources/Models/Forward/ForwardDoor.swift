@@ -2,6 +2,7 @@
 // its keyword arguments and its state-dict keys, tensors in and tensors out. `mmgen forward` is this and files.
 
 import Checkpoints
+import JSON
 import NeuralNets
 import Tensors
 
@@ -144,9 +145,9 @@ public enum ForwardDoor {
         }
         let fields = JSONFields(request.config, source: "the configuration of '\(request.name)'")
         let key = RandomKey(seed: request.seed).derived("initialization")
-        let target: ForwardTarget
+        var target = try Initialization.skipped { try builder(fields, key) }
+        try target.module?.requireMemory(for: "A '\(request.name)' of these arguments")
         if let weights = request.weights {
-            target = try Initialization.skipped { try builder(fields, key) }
             let match = try StateDictMatcher().match(
                 entries(target.module), with: weights, source: request.weightsSource)
             try target.module?.assign(match.tensors)

@@ -26,7 +26,10 @@ public final class AttentionResidualBlock: Module, Layer {
         ])
     }
 
-    public func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor { x + block(x, context) }
+    public func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor {
+        let block = block
+        return context.checkpointing(x) { x, context in x + block(x, context) }
+    }
 }
 
 /// The stack of residual blocks that encoder and decoder share: blocks, then normalization and rectifier.

@@ -56,6 +56,21 @@ public final class VQVAE: Module {
         decoder(codebook.lookup(ids).movingAxis(-1, to: 1), context)
     }
 
+    /// The pixels of ids, a few frames at a time, with the bits of ``decode(_:_:)`` and without the memory of all frames.
+    ///
+    /// - Parameters:
+    ///   - ids: `[batch, d1', ..., dn']`, `int64`, each in `0..<codebook.count`.
+    ///   - frames: positions of the first axis of the result; all of them when `nil`.
+    ///   - slab: the most frames at a time; chosen by their size when `nil`.
+    ///   - body: takes frames in order, `[batch, channels, frames, ...]`, and where they stand.
+    public func decode(
+        _ ids: Tensor, frames: Range<Int>? = nil, slab: Int? = nil, each body: (Range<Int>, Tensor) throws -> Void
+    ) rethrows {
+        let vectors = withoutGradients { codebook.lookup(ids).movingAxis(-1, to: 1) }
+        let slab = slab ?? decoder.slab(forLatent: Array(ids.shape.dropFirst()))
+        try decoder.decode(vectors, frames: frames, slab: slab, each: body)
+    }
+
     /// The size of the latent grid of an input of size `input` (both without batch and channels).
     ///
     /// Every step divides and rounds up, as the convolutions do.

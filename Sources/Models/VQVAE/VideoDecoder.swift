@@ -33,12 +33,15 @@ public final class VideoDecoder: Module, Layer {
         }
     }
 
+    /// What it was built from.
+    public let configuration: Configuration
     let convIn: SamePadConvolution
     let resStack: Sequential
     let convts: Sequential
 
     /// Builds the decoder of a configuration.
     public init(_ configuration: Configuration, random: RandomKey) {
+        self.configuration = configuration
         let dimensions = configuration.kernels[0].count
         convIn = SamePadConvolution(
             configuration.inputDimension, configuration.hiddenDimension,
@@ -61,5 +64,84 @@ public final class VideoDecoder: Module, Layer {
     /// `[batch, input dimension, d1', ..., dn']` to `[batch, channels, d1, ..., dn]`.
     public func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor {
         convts(resStack(convIn(x, context), context), context)
+    }
+}
+
+// MARK: - In parts
+
+extension VideoDecoder {
+    /// The size that the first axis of a decoded input of `size` positions has.
+    public func outputLength(_ size: Int) -> Int {
+        convts.layers.reduce(size) { $0 * (($1 as? SamePadConvolutionTranspose)?.firstStride ?? 1) }
+    }
+
+    /// Decodes a range of frames a slab at a time, with the bits of decoding the whole.
+    ///
+    /// Everything up to the last attention looks at all positions, and is computed once, at the latent size. Behind it a
+    /// frame depends on a few neighbours only: each slab is computed from the latent frames that it depends on, so the
+    /// maps at full size never exist all at once. What neighbouring slabs share is computed for both.
+    ///
+    /// - Parameters:
+    ///   - x: `[batch, input dimension, d1', ..., dn']`.
+    ///   - frames: positions of the result's first axis (time, for video); all of them when `nil`.
+    ///   - slab: the most frames that are decoded at a time.
+    ///   - body: takes frames in order, `[batch, channels, frames, ...]`, and where they stand.
+    /// - Precondition: `slab` is positive, and `frames` are frames of the result.
+    public func decode(
+        _ x: Tensor, frames: Range<Int>? = nil, slab: Int, each body: (Range<Int>, Tensor) throws -> Void
+    ) rethrows {
+        let length = outputLength(x.shape[2])
+        let frames = frames ?? 0..<length
+        precondition(
+            slab > 0 && frames.lowerBound >= 0 && frames.upperBound <= length,
+            "VideoDecoder: slabs of \(slab) of the frames \(frames) of \(length) make no sense")
+        try withoutGradients {
+            let latents = resStack(convIn(x, .inference), .inference)
+            for first in stride(from: frames.lowerBound, to: frames.upperBound, by: slab) {
+                let range = first..<min(first + slab, frames.upperBound)
+                try body(range, part(range, of: latents))
+            }
+        }
+    }
+
+    /// A range of the result from what the residual blocks made.
+    private func part(_ range: Range<Int>, of latents: Tensor) -> Tensor {
+        // Backwards: what each layer has to give, and how long its whole input is.
+        var sizes = [latents.shape[2]]
+        for layer in convts.layers {
+            sizes.append(sizes[sizes.count - 1] * ((layer as? SamePadConvolutionTranspose)?.firstStride ?? 1))
+        }
+        var ranges = [range]
+        for (layer, size) in zip(convts.layers, sizes).reversed() {
+            let wanted = ranges[ranges.count - 1]
+            ranges.append((layer as? SamePadConvolutionTranspose)?.inputs(for: wanted, of: size) ?? wanted)
+        }
+        ranges.reverse()
+        var x = latents.sliced(2, ranges[0])
+        for (index, layer) in convts.layers.enumerated() {
+            if let layer = layer as? SamePadConvolutionTranspose {
+                x = layer.part(ranges[index + 1], of: x, standing: ranges[index], in: sizes[index])
+            } else {
+                x = layer(x, .inference)
+            }
+        }
+        return x
+    }
+
+    /// The frames of a slab whose maps take about as much memory as `bytes`, in whole latent frames.
+    ///
+    /// - Parameter latent: the latent size, `[d1', ..., dn']`.
+    public func slab(forLatent latent: [Int], bytes: Int = 256 << 20) -> Int {
+        let step = outputLength(1)
+        var (size, channels, most) = (latent, configuration.hiddenDimension, 0)
+        for (stride, outputs) in zip(configuration.strides, configuration.outputChannels) {
+            let input = size.reduce(channels, *)
+            size = zip(size, stride).map { $0 * $1 }
+            // A layer's input, before and after the rectifier, and its result.
+            most = max(most, 2 * input + size.reduce(outputs, *))
+            channels = outputs
+        }
+        let perFrame = most * MemoryLayout<Float>.stride / max(size[0], 1)
+        return max(1, bytes / max(perFrame, 1) / step) * step
     }
 }

@@ -29,6 +29,17 @@ public struct DecodingPiece: Sendable {
     public var count: Int { (input.map { 1 + $0.count } ?? 0) + output.count }
 }
 
+/// The caches of sequences that grow together.
+public struct DecoderCache: Sendable {
+    /// A row per sequence.
+    public internal(set) var rows: KeyValueCache
+    /// The number of ids of the first modality that were read; those of the second stand behind them.
+    var inputLength = 0
+
+    /// The number of positions filled.
+    public var length: Int { rows.rowCount > 0 ? rows.length(of: 0) : 0 }
+}
+
 /// What decoding derives from the parameters once.
 struct DecodingTables {
     /// The vectors of all output ids, `[output ids, width]`.
@@ -53,11 +64,11 @@ extension MultimodalGPT {
         KeyValueCache(decoderConfiguration.cacheShape(type), rows: rows)
     }
 
-    /// A cache for `batch` sequences with room for a whole input and output each.
-    public func makeCache(batch: Int, inputLength: Int, type: CacheType = .float32) -> KeyValueCache {
-        var cache = makeCache(rows: batch, type: type)
-        for row in 0..<batch { cache.start(row, room: inputLength + outputLength) }
-        return cache
+    /// Caches for `batch` sequences with room for a whole input and output each.
+    public func makeCache(batch: Int, inputLength: Int, type: CacheType = .float32) -> DecoderCache {
+        var rows = makeCache(rows: batch, type: type)
+        for row in 0..<batch { rows.start(row, room: inputLength + outputLength) }
+        return DecoderCache(rows: rows)
     }
 
     /// Reads the next tokens of several sequences in one pass.
@@ -90,23 +101,26 @@ extension MultimodalGPT {
     ///   - output: the first ids of the output, `[batch, t]`, if it is to be continued.
     ///   - cache: `batch` empty rows with room for all of it.
     /// - Returns: the scores of the next output id, `[batch, output ids]`.
-    public func prefill(input: Tensor, output: Tensor? = nil, cache: inout KeyValueCache) -> Tensor {
+    public func prefill(input: Tensor, output: Tensor? = nil, cache: inout DecoderCache) -> Tensor {
         let (inputs, outputs) = (rows(input), output.map(rows))
+        cache.inputLength = input.shape[1]
         return read(
-            inputs.indices.map { DecodingPiece(row: $0, input: inputs[$0], output: outputs?[$0] ?? []) }, cache: &cache)
+            inputs.indices.map { DecodingPiece(row: $0, input: inputs[$0], output: outputs?[$0] ?? []) },
+            cache: &cache.rows)
     }
 
-    /// Reads one more output id per sequence.
+    /// Reads one more output id per sequence, at the place behind those that the cache holds.
     ///
     /// - Parameters:
     ///   - output: `[batch]`, `int64`.
-    ///   - position: the ids' place in the output, from 0.
-    ///   - cache: everything before.
+    ///   - cache: everything before, from ``prefill(input:output:cache:)`` on.
     /// - Returns: the scores of the next output id, `[batch, output ids]`.
-    public func step(output: Tensor, position: Int, cache: inout KeyValueCache) -> Tensor {
+    public func step(output: Tensor, cache: inout DecoderCache) -> Tensor {
         let ids = output.scalars(Int64.self)
+        // Before it stand the start vector, the input and the output so far.
+        let position = cache.length - 1 - cache.inputLength
         return read(
-            ids.indices.map { DecodingPiece(row: $0, output: [Int(ids[$0])], position: position) }, cache: &cache)
+            ids.indices.map { DecodingPiece(row: $0, output: [Int(ids[$0])], position: position) }, cache: &cache.rows)
     }
 
     // MARK: - Parts

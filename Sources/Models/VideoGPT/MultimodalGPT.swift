@@ -143,7 +143,7 @@ public final class MultimodalGPT: Module {
         self.latentShape = latentShape
         super.init()
         // Every id is equally likely at first.
-        toLogit.weight = Tensor.zeros(toLogit.weight.shape)
+        toLogit.weight = Initialization.constant(0, toLogit.weight.shape)
         for (name, projection) in [("in", inputProjection), ("out", outputProjection)] {
             guard let projection, let projectionDeviation else { continue }
             projection.weight = Initialization.normal(

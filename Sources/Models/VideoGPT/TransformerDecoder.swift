@@ -124,9 +124,13 @@ public final class TransformerDecoder: Module {
     ) -> TransformerDecoderOutput {
         var (state, states, weights) = (x, [x], [Tensor]())
         for layer in layers {
-            let (output, layerWeights) = layer(state, options: options, context)
-            state = output
-            if returnsHiddenStates { states.append(output) }
+            var layerWeights: Tensor?
+            if options.returnsWeights {
+                (state, layerWeights) = layer(state, options: options, context)
+            } else {
+                state = context.checkpointing(state) { x, context in layer(x, options: options, context).output }
+            }
+            if returnsHiddenStates { states.append(state) }
             if let layerWeights { weights.append(layerWeights) }
         }
         return TransformerDecoderOutput(

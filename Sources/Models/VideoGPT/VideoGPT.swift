@@ -2,6 +2,7 @@
 // and their image counterpart `text_image_gpt`, by the argument names of TorchMultimodal's builders.
 
 import Checkpoints
+import JSON
 import NeuralNets
 import Tensors
 
@@ -18,6 +19,9 @@ public enum VideoGPT {
         ])
         let decoder = try decoderConfiguration(fields, width: 576, heads: 4, layers: 16, positionAxes: 3)
         let input = try fields.optionalIntegers("input_shape") ?? [16, 64, 64]
+        guard input.allSatisfy((1...4096).contains) else {
+            throw fields.mismatch("input_shape", mustBe: "sizes between 1 and 4096")
+        }
         let latent = try fields.optionalIntegers("latent_shape") ?? [8, 32, 32]
         let vqvae = try fields.optionalFields("video_vqvae") ?? JSONFields(JSONObject(), source: fields.source)
         let inputVQVAE = try ModelRegistry.vqvae(vqvae, default: "video_vqvae", random: random.derived("in_tokenizer"))

@@ -50,7 +50,7 @@ public final class Codebook: Module {
     ) {
         let first = Initialization.normal([codes, width], deviation: 1, key: random.derived("embedding"))
         embedding = first
-        codeUsage = Tensor.zeros([codes])
+        codeUsage = Initialization.constant(0, [codes])
         codeAvg = first
         self.decay = decay
         self.usageThreshold = usageThreshold
@@ -72,7 +72,7 @@ public final class Codebook: Module {
             z.rank >= 2 && z.shape[1] == width, "Codebook: expected channels of size \(width), found \(z.shape)")
         let last = z.movingAxis(1, to: z.rank - 1)
         let flat = last.reshaped(to: [-1, width])
-        let moves = context.isTraining && !isFrozen && flat.count > 0
+        let moves = context.isTraining && !context.isRepeated && !isFrozen && flat.count > 0
         if moves && !isInitialized { initialize(from: flat.detached, context) }
         let ids = flat.nearestRows(in: embedding)
         let codes = embedding.rows(ids)

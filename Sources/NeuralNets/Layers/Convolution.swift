@@ -75,21 +75,65 @@ public final class SamePadConvolutionTranspose: Module, Layer {
     }
 
     public func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor {
-        var (front, back, extra): ([Int], [Int], [Int]) = ([], [], [])
+        let size = x.shape[2]
+        return part(0..<(size * stride[0]), of: x, standing: 0..<size, in: size)
+    }
+
+    /// What is cropped from the front of the full result along an axis of `size` inputs.
+    private func crop(_ axis: Int, size: Int) -> Int {
+        let (k, s) = (kernel[axis], stride[axis])
+        let pad = samePadding(size: size, kernel: k, stride: s)
+        // With the input padded, the full result has this size; an equal share is cropped from both ends.
+        let full = k + (size + pad.front + pad.back - 1) * s
+        let share = max((full - size * s + 1) / 2, 0)
+        // Zeros in front of the input only move the result by a stride each: crop that much less.
+        return share - pad.front * s
+    }
+
+    // MARK: - In parts
+
+    /// By how much the first spatial axis grows.
+    public var firstStride: Int { stride[0] }
+
+    /// The positions of the first spatial axis that a range of the result depends on; never none.
+    ///
+    /// - Parameters:
+    ///   - outputs: a range of the result, which has `size` times ``firstStride`` positions.
+    ///   - size: the number of input positions.
+    public func inputs(for outputs: Range<Int>, of size: Int) -> Range<Int> {
+        // Input i reaches the outputs i * stride - crop + 0 ..< kernel.
+        let (k, s, front) = (kernel[0], stride[0], crop(0, size: size))
+        let first = floorDivided(outputs.lowerBound + front - k + s, by: s)
+        let last = floorDivided(outputs.upperBound - 1 + front, by: s)
+        let lower = min(max(first, 0), size - 1)
+        return lower..<max(min(last + 1, size), lower + 1)
+    }
+
+    /// A range of the result along the first spatial axis, with the bits that it has in the whole.
+    ///
+    /// - Parameters:
+    ///   - outputs: the range.
+    ///   - x: `[batch, inputs, ...]`: of the first spatial axis, at least what ``inputs(for:of:)`` says.
+    ///   - places: which positions of the whole input those are.
+    ///   - size: the whole input's number of positions.
+    /// - Returns: `[batch, outputs, outputs.count, ...]`.
+    public func part(_ outputs: Range<Int>, of x: Tensor, standing places: Range<Int>, in size: Int) -> Tensor {
+        precondition(x.shape[2] == places.count, "SamePadConvolutionTranspose: \(x.shape) does not stand at \(places)")
+        var (front, back): ([Int], [Int]) = ([], [])
         for axis in kernel.indices {
-            let (k, s, d) = (kernel[axis], stride[axis], x.shape[axis + 2])
-            let pad = samePadding(size: d, kernel: k, stride: s)
-            // With the input padded, the full result has this size; q is cropped from both ends, r added at the end.
-            let full = k + (d + pad.front + pad.back - 1) * s
-            let q = max((full - d * s + 1) / 2, 0)
-            let r = d * s - (full - 2 * q)
-            // Zeros in front of the input only move the result by a stride each: crop that much less.
-            front.append(q - pad.front * s)
-            back.append(q - pad.back * s)
-            extra.append(r)
+            let (k, s, given) = (kernel[axis], stride[axis], x.shape[axis + 2])
+            let isFirst = axis == 0
+            var cropped = crop(axis, size: isFirst ? size : given)
+            // A later start of the result is cropped more; a later start of the input moves it by a stride each.
+            if isFirst { cropped += outputs.lowerBound - places.lowerBound * s }
+            let wanted = isFirst ? outputs.count : given * s
+            front.append(cropped)
+            back.append((given - 1) * s + k - cropped - wanted)
         }
         let geometry = ConvolutionGeometry(kernel: kernel, stride: stride, padFront: front, padBack: back)
-        return x.convolvedTransposed(
-            convt.weight, bias: convt.bias?.wrappedValue, geometry: geometry, outputPadding: extra)
+        return x.convolvedTransposed(convt.weight, bias: convt.bias?.wrappedValue, geometry: geometry)
     }
 }
+
+/// The quotient rounded towards minus infinity.
+private func floorDivided(_ a: Int, by b: Int) -> Int { a >= 0 ? a / b : -((b - 1 - a) / b) }

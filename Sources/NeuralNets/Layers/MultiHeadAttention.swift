@@ -20,6 +20,9 @@ public struct AttentionOptions {
     /// Plain attention.
     public init() {}
 
+    /// Whether nothing is asked for besides the result, and every key is seen.
+    var isPlain: Bool { mask.keep == nil && !mask.isCausal && headMask == nil && !returnsWeights }
+
     /// Attention under a mask.
     public init(mask: AttentionMask) { self.mask = mask }
 }
@@ -76,11 +79,13 @@ public final class MultiHeadAttention: Module {
         _ x: Tensor, source: Tensor? = nil, options: AttentionOptions = AttentionOptions(), _ context: ForwardContext
     ) -> (output: Tensor, weights: Tensor?) {
         let source = source ?? x
-        let q = split(query(x))
-        let k = split(key(source))
-        let v = split(value(source))
+        let (queries, keys, values) = (query(x), key(source), value(source))
         let rate = context.isTraining ? dropout : 0
         let drop = rate > 0 ? (probability: rate, key: context.nextKey("attention")) : nil
+        if case .axial(let axis) = pattern, options.isPlain {
+            return (output(attendInPlace(queries, keys, values, axis: axis, dropout: drop)), nil)
+        }
+        let (q, k, v) = (split(queries), split(keys), split(values))
         switch pattern {
         case .full:
             let (heads, weights) = attend(
@@ -95,6 +100,25 @@ public final class MultiHeadAttention: Module {
             let restored = heads.reshaped(to: shape).movingAxis(shape.count - 2, to: axis + 2)
             return (output(merge(restored, x.shape)), weights)
         }
+    }
+
+    /// Attention along one axis, of queries, keys and values that stay where they are, `[batch, d1, ..., dn, width]`.
+    ///
+    /// What comes before the axis is one run of equal steps. What comes behind it and the heads are another, since the
+    /// heads of a position lie side by side: together they pass for the heads.
+    private func attendInPlace(
+        _ q: Tensor, _ k: Tensor, _ v: Tensor, axis: Int, dropout: (probability: Double, key: RandomKey)?
+    ) -> Tensor {
+        func rows(_ x: Tensor) -> Tensor {
+            let width = x.size(-1) / heads
+            let before = x.shape[...axis].reduce(1, *)
+            let length = x.shape[axis + 1]
+            let behind = x.shape[(axis + 2)...].dropLast().reduce(heads, *)
+            return x.reshaped(to: [before, length, behind, width]).transposed(1, 2)
+        }
+        let shape = q.shape
+        return scaledDotProductAttention(rows(q), rows(k), rows(v), dropout: dropout)
+            .transposed(1, 2).reshaped(to: shape)
     }
 
     /// The keys and values that `source` is turned into, `[batch, heads, e1, ..., em, width / heads]` each.

@@ -13,8 +13,8 @@ public final class LayerNorm: Module, Layer {
 
     /// A layer with weight 1 and bias 0.
     public init(_ width: Int, epsilon: Double = 1e-5) {
-        weight = Tensor.ones([width])
-        bias = Tensor.zeros([width])
+        weight = Initialization.constant(1, [width])
+        bias = Initialization.constant(0, [width])
         self.epsilon = epsilon
     }
 
@@ -41,8 +41,8 @@ public final class ShapedLayerNorm: Module, Layer {
     public init(shape: [Int], epsilon: Double = 1e-5, isAffine: Bool = true) {
         self.shape = shape
         self.epsilon = epsilon
-        weight = isAffine ? Parameter(wrappedValue: Tensor.ones(shape)) : nil
-        bias = isAffine ? Parameter(wrappedValue: Tensor.zeros(shape)) : nil
+        weight = isAffine ? Parameter(wrappedValue: Initialization.constant(1, shape)) : nil
+        bias = isAffine ? Parameter(wrappedValue: Initialization.constant(0, shape)) : nil
     }
 
     public func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor {
@@ -67,8 +67,8 @@ public final class GroupNorm: Module, Layer {
     ///
     /// - Parameter isAffine: whether weight and bias are learned.
     public init(groups: Int, channels: Int, epsilon: Double = 1e-5, isAffine: Bool = true) {
-        weight = isAffine ? Parameter(wrappedValue: Tensor.ones([channels])) : nil
-        bias = isAffine ? Parameter(wrappedValue: Tensor.zeros([channels])) : nil
+        weight = isAffine ? Parameter(wrappedValue: Initialization.constant(1, [channels])) : nil
+        bias = isAffine ? Parameter(wrappedValue: Initialization.constant(0, [channels])) : nil
         self.groups = groups
         self.epsilon = epsilon
     }
@@ -96,10 +96,10 @@ public final class BatchNorm: Module, Layer {
 
     /// A layer with weight 1, bias 0, mean 0 and variance 1.
     public init(_ channels: Int, epsilon: Double = 1e-5, momentum: Double = 0.1) {
-        weight = Tensor.ones([channels])
-        bias = Tensor.zeros([channels])
-        runningMean = Tensor.zeros([channels])
-        runningVar = Tensor.ones([channels])
+        weight = Initialization.constant(1, [channels])
+        bias = Initialization.constant(0, [channels])
+        runningMean = Initialization.constant(0, [channels])
+        runningVar = Initialization.constant(1, [channels])
         numBatchesTracked = Tensor(scalar: Int64(0))
         self.epsilon = epsilon
         self.momentum = momentum
@@ -111,6 +111,7 @@ public final class BatchNorm: Module, Layer {
                 mean: runningMean, variance: runningVar, gain: weight, offset: bias, epsilon: epsilon)
         }
         let result = x.batchNorm(gain: weight, offset: bias, epsilon: epsilon)
+        guard !context.isRepeated else { return result.output }
         let perChannel = Double(x.count / max(x.shape[1], 1))
         runningMean.blend(result.mean, weight: momentum)
         runningVar.blend(result.variance * (perChannel / max(perChannel - 1, 1)), weight: momentum)
@@ -127,7 +128,7 @@ public final class RMSNorm: Module, Layer {
 
     /// A layer with scale 1.
     public init(_ width: Int, epsilon: Double = 1e-6) {
-        scale = Tensor.ones([width])
+        scale = Initialization.constant(1, [width])
         self.epsilon = epsilon
     }
 

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Checkpoints
 import Foundation
+import JSON
 import Tensors
 import Training
 
@@ -32,7 +33,7 @@ struct TrainingOptions: ParsableArguments {
     }
 
     /// The recipe's configuration: that of the run when it is resumed, the file's otherwise, with overrides applied.
-    func configuration(_ dataPath: String?) throws -> JSONObject {
+    func configuration(_ dataPath: String?) throws -> JSONFields {
         if let threads { Threads.count = threads }
         var object: JSONObject
         if resume {
@@ -48,12 +49,11 @@ struct TrainingOptions: ParsableArguments {
             data["path"] = .string(dataPath)
             object["data"] = .object(data)
         }
-        return object
+        return JSONFields(
+            object, source: resume ? RunFolder(output).configPath : config ?? "the recipe",
+            overridden: overrides.map { String($0.prefix { $0 != "=" }) })
     }
 
     /// The verb's run, with its console.
     func run(_ console: Console) -> TrainingRun { TrainingRun(console: console, folder: RunFolder(output)) }
-
-    /// What messages call the configuration.
-    var source: String { resume ? RunFolder(output).configPath : config ?? "the recipe" }
 }

@@ -26,14 +26,37 @@ struct ClipCoding {
     /// Whether its clips have one frame and no time.
     var isImage: Bool { vqvae.dimensions == 2 }
 
-    /// The frames of one sample's ids.
+    /// Decodes one sample's ids and hands its frames over a few at a time, so that a long clip needs little memory.
     ///
-    /// - Parameter ids: `[d1, ..., dn]`, `int64`, in the codebook's range.
-    /// - Returns: `[frames, height, width, 3]`, `uint8`; one frame for an image.
-    /// - Throws: ``MediaError`` when the decoder's output is not all numbers.
-    func frames(of ids: Tensor) throws -> Tensor {
-        let values = withoutGradients { vqvae.decode(ids.unsqueezed(0)) }.squeezed(0)
-        return try Media.pixels(from: scaled(isImage ? values.unsqueezed(1) : values, toFile: true), range: range)
+    /// - Parameters:
+    ///   - ids: `[d1, ..., dn]`, `int64`, in the codebook's range.
+    ///   - skipped: frames at the beginning that are not wanted; the last frame always is.
+    ///   - body: takes `[frames, height, width, 3]`, `uint8`, in order; one frame for an image.
+    /// - Throws: ``MediaError`` when the decoder's output is not all numbers, ``TensorError`` when there is no memory
+    ///   for the clip, and what `body` throws.
+    func decode(_ ids: Tensor, skipping skipped: Int = 0, each body: (Tensor) throws -> Void) throws {
+        try requireMemory(latent: ids.shape)
+        func deliver(_ values: Tensor) throws {
+            try Interruption.flag.check()
+            try body(pixels(from: values, range: media.pixelRange))
+        }
+        guard !isImage else {
+            return try deliver(withoutGradients { vqvae.decode(ids.unsqueezed(0)) }.squeezed(0).unsqueezed(1))
+        }
+        let count = vqvae.outputShape(ids.shape)[0]
+        try vqvae.decode(ids.unsqueezed(0), frames: min(skipped, count - 1)..<count) { _, values in
+            try deliver(values.squeezed(0))
+        }
+    }
+
+    /// Refuses a clip that is larger than the machine's memory.
+    ///
+    /// - Parameter latent: the grid of its ids.
+    /// - Throws: ``TensorError``.
+    func requireMemory(latent: [Int]) throws {
+        let size = vqvae.outputShape(latent)
+        let bytes = size.reduce(3.0) { $0 * Double($1) }
+        try MachineMemory.require(bytes, for: "A clip of \(size.map { "\($0)" }.joined(separator: " x ")) pixels")
     }
 
     /// The ids of frames.
@@ -42,23 +65,13 @@ struct ClipCoding {
     /// - Returns: `[d1, ..., dn]`, `int64`.
     /// - Throws: ``MediaError`` for frames of another shape or type.
     func ids(of frames: Tensor) throws -> Tensor {
-        let values = try scaled(floatVideo(from: frames, range: range), toFile: false)
+        let values = try floatVideo(from: frames, range: media.pixelRange)
         return vqvae.encode((isImage ? values.squeezed(1) : values).unsqueezed(0)).squeezed(0)
     }
 
-    /// The range that pixels are converted with: the model's own where it is one of the usual ones.
-    private var range: PixelRange {
-        switch media.pixelRange {
-        case -0.5...0.5: .minusHalfToHalf
-        case -1...1: .minusOneToOne
-        default: .zeroToOne
-        }
-    }
-
-    /// Stretches between 0...1 and a model's unusual range.
-    private func scaled(_ values: Tensor, toFile: Bool) -> Tensor {
-        guard range == .zeroToOne, media.pixelRange != 0...1 else { return values }
-        let (low, width) = (media.pixelRange.lowerBound, media.pixelRange.upperBound - media.pixelRange.lowerBound)
-        return toFile ? values.affine(scale: 1 / width, shift: -low / width) : values.affine(scale: width, shift: low)
+    /// Says so when the codes were never taken from data: what is coded with them means nothing.
+    func noteIfUntrained(_ console: Console) {
+        guard !vqvae.codebook.isInitialized else { return }
+        console.note("the codebook of this model was never trained: its ids stand for random vectors.")
     }
 }

@@ -1,5 +1,6 @@
 import Checkpoints
 import Foundation
+import JSON
 import Media
 
 /// What a verb tells about the clips it has written, as JSON and as lines.

@@ -1,5 +1,6 @@
 import Checkpoints
 import Foundation
+import JSON
 import Yams
 
 /// Reads a configuration from a JSON or YAML file and applies `--set key=value` overrides.

@@ -1,6 +1,7 @@
 import Checkpoints
 import Foundation
 import Generation
+import JSON
 import Media
 import Models
 import Tensors
@@ -33,6 +34,7 @@ struct GenerationJob {
     /// - Throws: ``PartlyDone`` when some prompts were refused, `CancellationError` after an interrupt.
     func run() throws {
         let frameRate = output.fps ?? model.media.frameRate
+        try coding.requireMemory(latent: gpt.latentShape)
         guard prompts.count <= Generator.mostRows / sampling.samples else {
             throw VerbError(
                 "\(prompts.count) prompts with \(sampling.samples) samples each are more than the \(Generator.mostRows) "
@@ -67,13 +69,16 @@ struct GenerationJob {
                     try Interruption.flag.check()
                     progress.update("decoding clip \(report.count + 1) of \(names.count)")
                     if tokensOut != nil { sequences.append(sample.ids) }
-                    let frames = try frames(of: sample.ids)
                     let file = plan.files[sample.prompt * sampling.samples + sample.sample]
-                    let written = try writeClip(frames, to: file, frameRate: frameRate)
+                    let written = try ClipFile.write(to: file, frameRate: frameRate) { clip in
+                        if let leadingFrames { try clip.append(leadingFrames) }
+                        let grid = Tensor(sample.ids.map { Int64($0) }, shape: gpt.latentShape)
+                        try coding.decode(grid, skipping: droppedFrames) { try clip.append($0) }
+                    }
                     progress.clear()
                     report.add(
-                        written, at: file, frames: frames.shape[0], frameRate: frameRate, details: details(sample),
-                        console)
+                        written.media, at: file, frames: written.frames, frameRate: frameRate,
+                        details: details(sample), console)
                 })
         } catch {
             progress.clear()
@@ -88,13 +93,6 @@ struct GenerationJob {
     }
 
     // MARK: - Parts
-
-    private func frames(of ids: [Int]) throws -> Tensor {
-        let grid = Tensor(ids.map { Int64($0) }, shape: gpt.latentShape)
-        var frames = try coding.frames(of: grid)
-        if droppedFrames > 0 { frames = frames.sliced(0, min(droppedFrames, frames.shape[0] - 1)..<frames.shape[0]) }
-        return leadingFrames.map { concatenated([$0, frames]) } ?? frames
-    }
 
     private func details(_ sample: GeneratedSample) -> JSONObject {
         [

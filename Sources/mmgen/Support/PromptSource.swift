@@ -1,6 +1,7 @@
 import Checkpoints
 import Foundation
 import Generation
+import JSON
 import Models
 
 /// A prompt that is ready for the model, with the text it came from.

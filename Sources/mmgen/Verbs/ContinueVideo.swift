@@ -89,7 +89,9 @@ struct ContinueVideo: ParsableCommand {
             )
         }
         let given = try source.frames(size, job.console)
-        let ids = try ClipCoding(job.model, vqvae).ids(of: given)
+        let coding = try ClipCoding(job.model, vqvae)
+        coding.noteIfUntrained(job.console)
+        let ids = try coding.ids(of: given)
         let sampled = GenerationJob(
             model: job.model, gpt: job.gpt, coding: job.coding, console: job.console, sampling: job.sampling,
             batch: job.batch, cacheType: job.cacheType, output: output, tokensOut: tokensOut,
@@ -109,6 +111,7 @@ struct ContinueVideo: ParsableCommand {
                     + "\(given).")
         }
         size.frames = given
+        job.coding.noteIfUntrained(job.console)
         let ids = try job.coding.ids(of: source.frames(size, job.console))
         guard let prompt else {
             return try joined(job, [ReadyPrompt(text: name, ids: job.model.encodeEmptyPrompt())], ids, given)

@@ -2,6 +2,7 @@ import ArgumentParser
 import Checkpoints
 import Foundation
 import Generation
+import JSON
 import Models
 import Tensors
 
@@ -42,14 +43,15 @@ struct Decode: ParsableCommand {
         for index in 0..<file.sampleCount {
             try Interruption.flag.check()
             progress.update("decoding clip \(index + 1) of \(file.sampleCount)")
-            let frames = try coding.frames(of: file.ids.selected(0, index).contiguous())
-            let written = try writeClip(frames, to: plan.files[index], frameRate: frameRate)
+            let written = try ClipFile.write(to: plan.files[index], frameRate: frameRate) { clip in
+                try coding.decode(file.ids.selected(0, index).contiguous()) { try clip.append($0) }
+            }
             progress.clear()
             var details: JSONObject = ["sample": .integer(index)]
             if file.prompts.indices.contains(index) { details["prompt"] = .string(file.prompts[index]) }
             report.add(
-                written, at: plan.files[index], frames: frames.shape[0], frameRate: frameRate, details: details, console
-            )
+                written.media, at: plan.files[index], frames: written.frames, frameRate: frameRate, details: details,
+                console)
         }
         if let manifest = plan.manifest { try report.writeManifest(to: manifest) }
         if console.isJSON {

@@ -2,6 +2,7 @@ import ArgumentParser
 import Checkpoints
 import Foundation
 import Generation
+import JSON
 import Models
 import Tensors
 
@@ -90,6 +91,7 @@ struct Encode: ParsableCommand {
         let console = printing.console
         let model = try model.load()
         let coding = try ClipCoding(model)
+        coding.noteIfUntrained(console)
         var clips: [(path: String, ids: Tensor)] = []
         let progress = ProgressLine(console)
         for path in media {

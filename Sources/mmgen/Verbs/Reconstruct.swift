@@ -1,6 +1,7 @@
 import ArgumentParser
 import Checkpoints
 import Foundation
+import JSON
 import Media
 import Models
 import Tensors
@@ -35,18 +36,25 @@ struct Reconstruct: ParsableCommand {
             FileNames.slug(URL(fileURLWithPath: media).deletingPathExtension().lastPathComponent) + "-reconstructed"
         let plan = try OutputPlan(output, names: [name], single: name, isImage: coding.isImage)
         let (frames, frameRate) = try input.read(media, model, coding, console)
+        coding.noteIfUntrained(console)
         let ids = try coding.ids(of: frames)
         try Interruption.flag.check()
-        let result = try coding.frames(of: ids)
-        let ratio = peakSignalToNoise(frames, result)
         try plan.prepare()
         var report = ClipReport()
-        let shown = sideBySide ? try Media.sideBySide([frames, result]) : result
+        var loss = ReconstructionLoss()
         let rate = output.fps ?? frameRate
-        let written = try writeClip(shown, to: plan.files[0], frameRate: rate)
+        let written = try ClipFile.write(to: plan.files[0], frameRate: rate) { clip in
+            try coding.decode(ids) { result in
+                let place = clip.frameCount
+                let original = frames.sliced(0, place..<(place + result.shape[0])).contiguous()
+                loss.add(original, result)
+                try clip.append(sideBySide ? Media.sideBySide([original, result]) : result)
+            }
+        }
+        let ratio = loss.peakSignalToNoise
         let value: JSONValue = ratio.isFinite ? .number(rounded(ratio)) : .null
         report.add(
-            written, at: plan.files[0], frames: shown.shape[0], frameRate: rate,
+            written.media, at: plan.files[0], frames: written.frames, frameRate: rate,
             details: ["source": .string(media), "psnr_db": value, "codes": .integer(ids.count)], console)
         if let manifest = plan.manifest { try report.writeManifest(to: manifest) }
         if console.isJSON {
@@ -58,17 +66,28 @@ struct Reconstruct: ParsableCommand {
     }
 }
 
-/// 10 log10(1 / mean squared error) over all values of two `uint8` tensors of one shape, on a scale from 0 to 1.
-func peakSignalToNoise(_ a: Tensor, _ b: Tensor) -> Double {
-    precondition(a.shape == b.shape, "peakSignalToNoise: \(a.shape) and \(b.shape) differ")
-    let sum = a.withUnsafeBytes { first in
-        b.withUnsafeBytes { second in
-            zip(first, second).reduce(0) { total, pair in
-                let difference = Int(pair.0) - Int(pair.1)
-                return total + difference * difference
+/// The difference of two clips, frame by frame.
+struct ReconstructionLoss {
+    private var sum = 0
+    private var count = 0
+
+    /// Adds frames and what became of them, two `uint8` tensors of one shape.
+    mutating func add(_ a: Tensor, _ b: Tensor) {
+        precondition(a.shape == b.shape, "ReconstructionLoss: \(a.shape) and \(b.shape) differ")
+        sum += a.withUnsafeBytes { first in
+            b.withUnsafeBytes { second in
+                zip(first, second).reduce(0) { total, pair in
+                    let difference = Int(pair.0) - Int(pair.1)
+                    return total + difference * difference
+                }
             }
         }
+        count += a.count
     }
-    let error = Double(sum) / Double(max(a.count, 1)) / (255 * 255)
-    return error > 0 ? -10 * log10(error) : .infinity
+
+    /// 10 log10(1 / mean squared error) over all values so far, on a scale from 0 to 1.
+    var peakSignalToNoise: Double {
+        let error = Double(sum) / Double(max(count, 1)) / (255 * 255)
+        return error > 0 ? -10 * log10(error) : .infinity
+    }
 }

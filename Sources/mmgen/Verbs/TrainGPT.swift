@@ -2,6 +2,7 @@ import ArgumentParser
 import Checkpoints
 import Foundation
 import Generation
+import JSON
 import Models
 import NeuralNets
 import Tensors
@@ -32,14 +33,20 @@ struct TrainGPT: ParsableCommand {
     @OptionGroup var console: ConsoleOptions
 
     func run() throws {
-        var recipe = try GPTRecipe(training.configuration(data), source: training.source)
+        var recipe = try GPTRecipe(training.configuration(data))
         if let tokenizer { recipe.tokenizer = tokenizer }
         guard !recipe.tokenizer.isEmpty else {
             throw VerbError("No tokenizer was named: give the model directory of a VQVAE with --tokenizer.")
         }
+        try recipe.data.requireMemory(clips: CodeCache.clipsPerPass)
         let pretrained = try PretrainedModel(contentsOf: recipe.tokenizer)
         guard let vqvae = pretrained.module as? VQVAE else {
             throw VerbError("\(recipe.tokenizer) holds a \(pretrained.name), not a VQVAE.")
+        }
+        guard vqvae.codebook.isInitialized else {
+            throw VerbError(
+                "The codebook of \(recipe.tokenizer) was never trained, so its ids mean nothing; run 'mmgen train-vqvae' "
+                    + "first.")
         }
         let run = training.run(console.console)
         try run.alone(recipe.training, newRun: training.resume ? nil : recipe.json) {
@@ -55,17 +62,18 @@ struct TrainGPT: ParsableCommand {
         let note = console.console
         let clips = try ClipSplits(
             recipe.data, seed: recipe.training.seed, cacheFolder: place, randomCuts: false,
+            shouldStop: { Interruption.flag.isSet },
             progress: { done, total in if done % 500 == 0 { note.note("decoded \(done) of \(total) files.") } })
 
         let text = try textTokenizer(recipe, captions: clips.training, folder: place)
         let arguments = try modelArguments(recipe, pretrained, vqvae, text: text)
         let built = try ModelRegistry.build(
-            recipe.model, arguments: arguments, source: training.source, seed: recipe.training.seed)
+            recipe.model, recipe.arguments.replacing(arguments), seed: recipe.training.seed, isTrained: true)
         guard let model = built as? MultimodalGPT else { throw VerbError("'\(recipe.model)' is no GPT.") }
         try model.vqvae.assign(vqvae.stateDictionary)
 
         let context = try MUGENTextTokenizer(text, contextLength: model.inputCapacity)
-        let range = PixelRange(pretrained.media.pixelRange.lowerBound, pretrained.media.pixelRange.upperBound)
+        let range = pretrained.media.pixelRange
         func coded(_ source: DatasetClips, _ name: String) throws -> GPTTask.Data {
             let progress = ProgressLine(note)
             let codes = try CodeCache(
@@ -124,7 +132,7 @@ struct TrainGPT: ParsableCommand {
     private func modelArguments(
         _ recipe: GPTRecipe, _ pretrained: PretrainedModel, _ vqvae: VQVAE, text: CharBPETokenizer
     ) throws -> JSONObject {
-        var arguments = recipe.arguments
+        var arguments = recipe.arguments.object
         var nested = pretrained.arguments
         nested["model"] = .string(pretrained.name)
         arguments["text_vocab_size"] = .integer(text.vocabularySize)
@@ -156,14 +164,15 @@ struct TrainGPT: ParsableCommand {
         return PretrainedModel.Prompts(description: description, words: listed, examples: examples)
     }
 
-    private static func samples(_ model: MultimodalGPT, prompts: [[Int]], range: PixelRange) throws -> [Tensor] {
+    private static func samples(_ model: MultimodalGPT, prompts: [[Int]], range: ClosedRange<Double>) throws -> [Tensor]
+    {
         defer { model.modules.forEach { $0.module.stateDidChange() } }
         let samples = try Generator(model).generate(
             prompts.map { GenerationPrompt(ids: $0, firstIDs: []) }, options: SamplingOptions(seed: 0))
-        return samples.map { sample in
-            withoutGradients {
+        return try samples.map { sample in
+            try withoutGradients {
                 let ids = Tensor(sample.ids.map(Int64.init), shape: [1] + model.latentShape)
-                return range.decode(model.vqvae.decode(ids)).selected(0, 0)
+                return try modelPixels(model.vqvae.decode(ids), range: range)
             }
         }
     }

@@ -26,12 +26,16 @@ struct TrainVQVAE: ParsableCommand {
     @OptionGroup var console: ConsoleOptions
 
     func run() throws {
-        let recipe = try VQVAERecipe(training.configuration(data), source: training.source)
+        let recipe = try VQVAERecipe(training.configuration(data))
+        try recipe.data.requireMemory(clips: recipe.training.batchSize / recipe.training.accumulation)
         let built = try ModelRegistry.build(
-            recipe.model, arguments: recipe.arguments, source: training.source, seed: recipe.training.seed)
+            recipe.model, recipe.arguments, seed: recipe.training.seed, isTrained: true)
         guard let model = built as? VQVAE else {
             throw VerbError(
                 "'\(recipe.model)' is no VQVAE; train-vqvae trains video_vqvae, video_vqvae_mugen or image_vqvae.")
+        }
+        if !recipe.initFrom.isEmpty {
+            try PretrainedModel.assign(weightsOf: recipe.initFrom, to: model)
         }
         let size = (model.dimensions == 3 ? [recipe.data.frames] : []) + recipe.data.size
         guard model.outputShape(model.latentShape(size)) == size else {
@@ -50,18 +54,19 @@ struct TrainVQVAE: ParsableCommand {
         let progress = console.console
         let clips = try ClipSplits(
             recipe.data, seed: recipe.training.seed, cacheFolder: URL(fileURLWithPath: training.output),
-            randomCuts: true,
+            randomCuts: true, shouldStop: { Interruption.flag.isSet },
             progress: { done, total in if done % 500 == 0 { progress.note("decoded \(done) of \(total) files.") } })
         let media = PretrainedModel.Media(
-            frameRate: recipe.data.frameRate ?? 8, pixelRange: recipe.range.low...recipe.range.high)
+            frameRate: recipe.data.frameRate ?? 8, pixelRange: recipe.range)
         let output = ModelOutput(writeGrid: TrainingRun.writeGrid) { module, path in
             try PretrainedModel.write(
-                module: module, name: recipe.model, arguments: recipe.arguments, media: media, to: path, overwrite: true
+                module: module, name: recipe.model, arguments: recipe.arguments.object, media: media, to: path,
+                overwrite: true
             )
         }
         let task = VQVAETask(
             model, training: clips.training, validation: clips.validation, range: recipe.range, weights: recipe.loss,
-            output: output)
+            decoderOnly: recipe.decoderOnly, output: output)
         try run.run(task, settings: recipe.training, resumes: training.resume)
     }
 }

@@ -1,5 +1,3 @@
-import Foundation
-
 extension JSONValue {
     /// Parses JSON text (RFC 8259), strictly.
     ///
@@ -10,7 +8,7 @@ extension JSONValue {
     ///   - bytes: UTF-8 text.
     ///   - source: what messages call it, such as `config.json`.
     ///   - maximumDepth: how deep arrays and objects may nest.
-    /// - Throws: ``CheckpointError`` with code `.malformed` or `.limitExceeded`, naming line and column.
+    /// - Throws: ``JSONError``, naming line and column.
     public static func parse(
         _ bytes: UnsafeRawBufferPointer, source: String, maximumDepth: Int = 128
     ) throws -> JSONValue {
@@ -22,21 +20,9 @@ extension JSONValue {
     public static func parse(_ text: String, source: String = "JSON", maximumDepth: Int = 128) throws -> JSONValue {
         try Array(text.utf8).withUnsafeBytes { try parse($0, source: source, maximumDepth: maximumDepth) }
     }
-
-    /// Reads and parses a JSON file of at most `maximumByteCount` bytes.
-    ///
-    /// - Throws: ``CheckpointError``; messages begin with the path.
-    public static func read(path: String, maximumByteCount: Int = 64 << 20) throws -> JSONValue {
-        let file = try FileBytes(path: path)
-        guard file.count <= maximumByteCount else {
-            throw CheckpointError(
-                .limitExceeded, "\(path) has \(file.count) bytes; at most \(maximumByteCount) are read.")
-        }
-        return try withExtendedLifetime(file) { try parse(file.bytes, source: path) }
-    }
 }
 
-struct JSONParser {
+private struct JSONParser {
     let bytes: UnsafeRawBufferPointer
     let source: String
     let maximumDepth: Int
@@ -49,7 +35,7 @@ struct JSONParser {
     }
 
     mutating func parseDocument() throws -> JSONValue {
-        if bytes.hasPrefix([0xEF, 0xBB, 0xBF]) {
+        if bytes.starts(with: [0xEF, 0xBB, 0xBF]) {
             throw failure("it begins with a byte order mark, which JSON forbids")
         }
         skipSpace()
@@ -65,7 +51,7 @@ struct JSONParser {
         while let byte = current, byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 { position += 1 }
     }
 
-    private func failure(_ what: String, code: CheckpointError.Code = .malformed) -> CheckpointError {
+    private func failure(_ what: String, code: JSONError.Code = .malformed) -> JSONError {
         var line = 1
         var column = 1
         for byte in bytes.prefix(position) {
@@ -76,7 +62,7 @@ struct JSONParser {
                 column += 1
             }
         }
-        return CheckpointError(code, "\(source) is not valid JSON at line \(line), column \(column): \(what).")
+        return JSONError(code, "\(source) is not valid JSON at line \(line), column \(column): \(what).")
     }
 
     private var found: String {
@@ -100,9 +86,7 @@ struct JSONParser {
 
     private mutating func parseWord(_ word: String, _ value: JSONValue) throws -> JSONValue {
         let characters = Array(word.utf8)
-        guard let slice = bytes.slice(at: position, count: characters.count), slice.elementsEqual(characters) else {
-            throw failure("expected \(word)")
-        }
+        guard bytes[position...].starts(with: characters) else { throw failure("expected \(word)") }
         position += characters.count
         return value
     }
@@ -228,7 +212,8 @@ struct JSONParser {
     }
 
     private mutating func parseHex() throws -> UInt16 {
-        guard let digits = bytes.slice(at: position, count: 4) else { throw failure("a \\u escape is cut off") }
+        let digits = bytes[position...].prefix(4)
+        guard digits.count == 4 else { throw failure("a \\u escape is cut off") }
         var value: UInt16 = 0
         for byte in digits {
             guard let digit = hexDigit(byte) else { throw failure("a \\u escape needs four hexadecimal digits") }

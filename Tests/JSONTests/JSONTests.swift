@@ -1,6 +1,6 @@
+import JSON
+import TestSupport
 import Testing
-
-@testable import Checkpoints
 
 @Suite("JSON")
 struct JSONTests {
@@ -37,7 +37,7 @@ struct JSONTests {
             #""\ud800""#, #""\ud800\u0041""#, #""\udc00""#, "\"\u{1}\"", "\u{FEFF}1", "1 2", "{} x", "[[[", "// c\n1",
         ])
     func refused(text: String) {
-        let error = #expect(throws: CheckpointError.self) { try JSONValue.parse(text, source: "a.json") }
+        let error = #expect(throws: JSONError.self) { try JSONValue.parse(text, source: "a.json") }
         #expect(error?.message.hasPrefix("a.json is not valid JSON at line ") == true)
     }
 
@@ -48,7 +48,7 @@ struct JSONTests {
         }
         for depth in [127, 128] { _ = try JSONValue.parse(nested(depth)) }
         for depth in [129, 1_000_000] {
-            let error = #expect(throws: CheckpointError.self) { try JSONValue.parse(nested(depth)) }
+            let error = #expect(throws: JSONError.self) { try JSONValue.parse(nested(depth)) }
             #expect(error?.code == .limitExceeded)
         }
     }
@@ -56,7 +56,7 @@ struct JSONTests {
     @Test("invalid UTF-8 is refused")
     func utf8() {
         for bytes: [UInt8] in [[0x22, 0xFF, 0x22], [0x22, 0xC3, 0x22], [0x22, 0xED, 0xA0, 0x80, 0x22]] {
-            #expect(throws: CheckpointError.self) { try bytes.withUnsafeBytes { try JSONValue.parse($0, source: "x") } }
+            #expect(throws: JSONError.self) { try bytes.withUnsafeBytes { try JSONValue.parse($0, source: "x") } }
         }
     }
 
@@ -70,43 +70,40 @@ struct JSONTests {
         #expect(JSONValue.object(object).serialized() == #"{"a":5,"m":3,"b":6}"#)
     }
 
-    @Test("fields say what a member must be and what was found")
-    func fields() throws {
-        let value = try JSONValue.parse(
-            #"{"n_head":"eight","width":8,"rate":0.5,"on":true,"sizes":[1,2],"inner":{"deep":"x"},"none":null}"#)
-        let fields = try JSONFields(value, source: "config.json")
-        #expect(try fields.integer("width") == 8)
-        #expect(try fields.double("width") == 8)
-        #expect(try fields.integer("absent", default: 3) == 3)
-        #expect(try fields.optionalInteger("none") == nil)
-        #expect(try fields.integers("sizes") == [1, 2])
-        #expect(try fields.bool("on"))
-        #expect(try fields.string("n_head", oneOf: ["eight", "nine"]) == "eight")
-        let cases: [(String, () throws -> Void)] = [
-            (#"config.json: 'n_head' must be an integer, found "eight"."#, { _ = try fields.integer("n_head") }),
-            ("config.json: 'rate' must be an integer, found 0.5.", { _ = try fields.integer("rate", default: 1) }),
-            ("config.json: 'absent' must be a number, it is missing.", { _ = try fields.double("absent") }),
-            (
-                #"config.json: 'inner.deep' must be true or false, found "x"."#,
-                { _ = try fields.fields("inner").bool("deep") }
-            ),
-            (
-                "config.json: 'width' must be an integer from 1 to 4, found 8.",
-                { _ = try fields.integer("width", in: 1...4) }
-            ),
-            (
-                "config.json: 'widht' is not an option; did you mean 'width'?",
-                {
-                    try JSONFields(["widht": 1] as JSONObject, source: "config.json").rejectUnknown(known: [
-                        "width", "depth",
-                    ])
+    @Test("keys are told apart by their scalars, not by canonical equivalence")
+    func exactKeys() throws {
+        let text = "{\"\u{E9}\":1,\"e\u{301}\":2}"
+        var object = try #require(JSONValue.parse(text).objectValue)
+        #expect(object.count == 2)
+        #expect(object["\u{E9}"] == 1 && object["e\u{301}"] == 2)
+        #expect(JSONValue.object(object).serialized() == text)
+        object["e\u{301}"] = nil
+        #expect(object.keys.map { Array($0.utf8) } == [[0xC3, 0xA9]])
+    }
+
+    @Test("text with random damage is read or refused, and what was read writes and reads the same")
+    func damage() throws {
+        let text =
+            #"{"shape": [2, 3, -4.5e-3], "name": "a\u00e9\ud83d\ude00\n", "on": true, "off": false, "none": null, "#
+            + #""deep": [[[[{"x": {"y": [1, 12345678901234567890]}}]]]], "e": {}, "f": []}"#
+        let bytes = Array(text.utf8)
+        _ = try JSONValue.parse(text)
+        var generator = SeededGenerator(seed: 1)
+        var read = 0
+        let total = try cost {
+            for _ in 0..<4000 {
+                do {
+                    let value = try damaged(bytes, using: &generator).withUnsafeBytes {
+                        try JSONValue.parse($0, source: "x")
+                    }
+                    #expect(try JSONValue.parse(value.serialized()) == value)
+                    read += 1
+                } catch let error as JSONError {
+                    #expect(error.message.hasPrefix("x is not valid JSON at line "))
                 }
-            ),
-        ]
-        for (message, body) in cases {
-            let error = #expect(throws: CheckpointError.self) { try body() }
-            #expect(error?.message == message)
-            #expect(error?.code == .invalidConfiguration)
+            }
         }
+        #expect(read > 50)
+        #expect(total.seconds < 10 && total.bytes < 1 << 30, "\(total)")
     }
 }

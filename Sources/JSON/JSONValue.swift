@@ -14,11 +14,11 @@ public enum JSONValue: Sendable, Hashable {
     case object(JSONObject)
 }
 
-/// The members of a JSON object, in the order they were written.
+/// The members of a JSON object, in the order they were written; keys are told apart by their scalars.
 public struct JSONObject: Sendable, Hashable {
     /// The keys in order.
     public private(set) var keys: [String] = []
-    private var values: [String: JSONValue] = [:]
+    private var values: [ExactText: JSONValue] = [:]
 
     /// An object without members.
     public init() {}
@@ -30,12 +30,12 @@ public struct JSONObject: Sendable, Hashable {
 
     /// The value under `key`; setting appends a new key and keeps the place of a known one; `nil` removes it.
     public subscript(key: String) -> JSONValue? {
-        get { values[key] }
+        get { values[ExactText(text: key)] }
         set {
             if let newValue {
-                if values.updateValue(newValue, forKey: key) == nil { keys.append(key) }
-            } else if values.removeValue(forKey: key) != nil {
-                keys.removeAll { $0 == key }
+                if values.updateValue(newValue, forKey: ExactText(text: key)) == nil { keys.append(key) }
+            } else if values.removeValue(forKey: ExactText(text: key)) != nil {
+                keys.removeAll { ExactText(text: $0) == ExactText(text: key) }
             }
         }
     }
@@ -46,7 +46,20 @@ public struct JSONObject: Sendable, Hashable {
     public var isEmpty: Bool { keys.isEmpty }
     /// Keys and values in order.
     public var members: [(key: String, value: JSONValue)] {
-        keys.compactMap { key in values[key].map { (key, $0) } }
+        keys.compactMap { key in self[key].map { (key, $0) } }
+    }
+}
+
+/// Text that equals only the same scalars: Swift compares strings by canonical equivalence, and a vocabulary may hold
+/// both "é" and "e" with an accent.
+private struct ExactText: Hashable {
+    let text: String
+
+    static func == (a: ExactText, b: ExactText) -> Bool { a.text.utf8.elementsEqual(b.text.utf8) }
+
+    func hash(into hasher: inout Hasher) {
+        var text = text
+        text.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
     }
 }
 
