@@ -77,7 +77,7 @@ public struct VQVAERecipe: Sendable {
 
 /// Everything that decides what `train-gpt` does.
 ///
-/// Keys: `tokenizer` (the VQVAE's model directory), `model`, `arguments`, `text`, `data`, `prompt_dropout`,
+/// Keys: `tokenizer` (the VQVAE's model directory), `model`, `arguments`, `init_from`, `text`, `data`, `prompt_dropout`,
 /// `input_weight`, `description`, `training`.
 public struct GPTRecipe: Sendable {
     /// The model directory of the VQVAE whose ids are learned.
@@ -86,6 +86,8 @@ public struct GPTRecipe: Sendable {
     public var model = "text_video_gpt"
     /// The builder's arguments; those of the tokenizer and the text vocabulary are filled in.
     public let arguments: JSONFields
+    /// The model directory whose weights the run starts from; empty for fresh ones.
+    public var initFrom = ""
     /// The largest text vocabulary that is trained from the captions.
     public var vocabularySize = 512
     /// A folder with a text tokenizer to use instead of training one.
@@ -104,12 +106,13 @@ public struct GPTRecipe: Sendable {
     /// Reads a configuration.
     public init(_ fields: JSONFields) throws {
         try fields.rejectUnknown(known: [
-            "tokenizer", "model", "arguments", "text", "data", "prompt_dropout", "input_weight", "description",
-            "training",
+            "tokenizer", "model", "arguments", "init_from", "text", "data", "prompt_dropout", "input_weight",
+            "description", "training",
         ])
         tokenizer = try fields.string("tokenizer", default: tokenizer)
         model = try fields.string("model", oneOf: ["text_video_gpt", "text_image_gpt"], default: model)
         arguments = try fields.optionalFields("arguments") ?? fields.replacing(JSONObject())
+        initFrom = try fields.string("init_from", default: initFrom)
         if let section = try fields.optionalFields("text") {
             try section.rejectUnknown(known: ["vocabulary_size", "tokenizer"])
             vocabularySize = try section.integer("vocabulary_size", in: 8...1_000_000, default: vocabularySize)
@@ -135,6 +138,7 @@ public struct GPTRecipe: Sendable {
     public var json: JSONObject {
         JSONObject([
             ("tokenizer", .string(tokenizer)), ("model", .string(model)), ("arguments", .object(arguments.object)),
+            ("init_from", .string(initFrom)),
             (
                 "text",
                 [
