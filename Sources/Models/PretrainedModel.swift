@@ -33,12 +33,17 @@ public struct PretrainedModel {
         public var words: [String]
         /// Prompts that it was made for.
         public var examples: [String]
+        /// The temperature it draws best at, for who names none.
+        public var temperature: Double
 
         /// Creates a description.
-        public init(description: String = "", words: [String] = [], examples: [String] = []) {
+        public init(
+            description: String = "", words: [String] = [], examples: [String] = [], temperature: Double = 1
+        ) {
             self.description = description
             self.words = words
             self.examples = examples
+            self.temperature = temperature
         }
     }
 
@@ -152,8 +157,11 @@ public struct PretrainedModel {
 
     private static func prompts(_ fields: JSONFields) throws -> Prompts {
         guard let prompts = try fields.optionalFields("prompts") else { return Prompts() }
+        let temperature = try prompts.double("temperature", default: 1)
+        guard temperature.isFinite, temperature >= 0 else { throw prompts.mismatch("temperature", mustBe: "0 or more") }
         return Prompts(
             description: try prompts.string("description", default: ""),
-            words: try prompts.optionalStrings("words") ?? [], examples: try prompts.optionalStrings("examples") ?? [])
+            words: try prompts.optionalStrings("words") ?? [], examples: try prompts.optionalStrings("examples") ?? [],
+            temperature: temperature)
     }
 }

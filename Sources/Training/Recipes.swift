@@ -78,7 +78,7 @@ public struct VQVAERecipe: Sendable {
 /// Everything that decides what `train-gpt` does.
 ///
 /// Keys: `tokenizer` (the VQVAE's model directory), `model`, `arguments`, `init_from`, `text`, `data`, `prompt_dropout`,
-/// `input_weight`, `description`, `training`.
+/// `input_weight`, `description`, `temperature`, `training`.
 public struct GPTRecipe: Sendable {
     /// The model directory of the VQVAE whose ids are learned.
     public var tokenizer = ""
@@ -100,6 +100,8 @@ public struct GPTRecipe: Sendable {
     public var inputWeight = 1.0
     /// What the finished model says of its world to a person whose prompt it does not know.
     public var description = ""
+    /// The temperature that the finished model is drawn at when a person names none.
+    public var temperature = 1.0
     /// The optimization.
     public var training = TrainingSettings()
 
@@ -107,7 +109,7 @@ public struct GPTRecipe: Sendable {
     public init(_ fields: JSONFields) throws {
         try fields.rejectUnknown(known: [
             "tokenizer", "model", "arguments", "init_from", "text", "data", "prompt_dropout", "input_weight",
-            "description", "training",
+            "description", "temperature", "training",
         ])
         tokenizer = try fields.string("tokenizer", default: tokenizer)
         model = try fields.string("model", oneOf: ["text_video_gpt", "text_image_gpt"], default: model)
@@ -128,6 +130,10 @@ public struct GPTRecipe: Sendable {
             throw fields.mismatch("input_weight", mustBe: "between 0 and 1000")
         }
         description = try fields.string("description", default: description)
+        temperature = try fields.double("temperature", default: temperature)
+        guard (0...1000).contains(temperature) else {
+            throw fields.mismatch("temperature", mustBe: "between 0 and 1000")
+        }
         if let section = try fields.optionalFields("training") {
             try section.rejectUnknown(known: TrainingSettings.keys)
             try training.read(section)
@@ -148,6 +154,7 @@ public struct GPTRecipe: Sendable {
             ),
             ("data", .object(data.json)), ("prompt_dropout", .number(promptDropout)),
             ("input_weight", .number(inputWeight)), ("description", .string(description)),
+            ("temperature", .number(temperature)),
             ("training", .object(training.json)),
         ])
     }

@@ -91,7 +91,8 @@ struct TrainGPT: ParsableCommand {
         }
         let media = PretrainedModel.Media(
             frameRate: recipe.data.frameRate ?? pretrained.media.frameRate, pixelRange: pretrained.media.pixelRange)
-        let prompts = describePrompts(clips.training, description: recipe.description)
+        var prompts = describePrompts(clips.training, description: recipe.description)
+        prompts.temperature = recipe.temperature
         let tokenizerFolder = place.appendingPathComponent("tokenizer").path
         let shown = clips.validation ?? clips.training
         let task = try GPTTask(
