@@ -27,13 +27,13 @@ typedef struct {
     long phases, tiles, panels;
 } winograd_job;
 
-// The axis along which a phase has three neighbouring taps that are worth it; -1 if there is none.
+// The axis along which a phase has three neighbouring taps; -1 if there is none. It does not depend on the size, so that a
+// part that starts at a multiple of four outputs has the bits of the whole.
 static int winograd_axis(const conv_job *job, const conv_phase *p) {
     if (job->rows < winograd_least_rows) return -1;
     for (int axis = 0; axis < 2; axis++) {
         const gather_axis *a = &p->from.axis[axis];
-        const long products = winograd_products * divide_up(a->count, winograd_outputs);
-        if (a->taps != 3 || a->step != 1 || 10 * products > 7 * 3 * a->count) continue;
+        if (a->taps != 3 || a->step != 1) continue;
         const long step = a->offset[1] - a->offset[0];
         if ((step == 1 || step == -1) && a->offset[2] - a->offset[1] == step) return axis;
     }

@@ -92,7 +92,7 @@ extension PretrainedModel {
     private static func json(_ prompts: Prompts) -> JSONValue {
         [
             "description": .string(prompts.description), "words": .array(prompts.words.map { .string($0) }),
-            "examples": .array(prompts.examples.map { .string($0) }),
+            "examples": .array(prompts.examples.map { .string($0) }), "temperature": .number(prompts.temperature),
         ]
     }
 

@@ -33,12 +33,17 @@ public struct PretrainedModel {
         public var words: [String]
         /// Prompts that it was made for.
         public var examples: [String]
+        /// The temperature it draws best at, for who names none.
+        public var temperature: Double
 
         /// Creates a description.
-        public init(description: String = "", words: [String] = [], examples: [String] = []) {
+        public init(
+            description: String = "", words: [String] = [], examples: [String] = [], temperature: Double = 1
+        ) {
             self.description = description
             self.words = words
             self.examples = examples
+            self.temperature = temperature
         }
     }
 
@@ -109,9 +114,21 @@ public struct PretrainedModel {
 
     /// Gives a module the weights of a model directory, to train on from them; every key must be there, and no other.
     ///
+    /// - Parameters:
+    ///   - path: the model directory.
+    ///   - module: what takes the weights.
+    ///   - kept: the beginning of keys that the module keeps its own values for.
+    /// - Returns: the directory's tensors, those left out included.
     /// - Throws: ``CheckpointError``, with code `.stateDictMismatch` if the directory holds another model.
-    public static func assign(weightsOf path: String, to module: Module) throws {
-        try assign(ModelDirectory.read(path).checkpoint.tensors, to: module, file: path, matcher: StateDictMatcher())
+    @discardableResult
+    public static func assign(
+        weightsOf path: String, to module: Module, keeping kept: String? = nil
+    ) throws -> [String: Tensor] {
+        let all = try ModelDirectory.read(path).checkpoint.tensors
+        let used = all.filter { entry in kept.map { !entry.key.hasPrefix($0) } ?? true }
+        try assign(
+            used, to: module, file: path, matcher: StateDictMatcher(allowedMissing: kept.map { [$0] } ?? []))
+        return all
     }
 
     private static func assign(
@@ -140,8 +157,11 @@ public struct PretrainedModel {
 
     private static func prompts(_ fields: JSONFields) throws -> Prompts {
         guard let prompts = try fields.optionalFields("prompts") else { return Prompts() }
+        let temperature = try prompts.double("temperature", default: 1)
+        guard temperature.isFinite, temperature >= 0 else { throw prompts.mismatch("temperature", mustBe: "0 or more") }
         return Prompts(
             description: try prompts.string("description", default: ""),
-            words: try prompts.optionalStrings("words") ?? [], examples: try prompts.optionalStrings("examples") ?? [])
+            words: try prompts.optionalStrings("words") ?? [], examples: try prompts.optionalStrings("examples") ?? [],
+            temperature: temperature)
     }
 }

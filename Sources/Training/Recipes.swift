@@ -77,8 +77,8 @@ public struct VQVAERecipe: Sendable {
 
 /// Everything that decides what `train-gpt` does.
 ///
-/// Keys: `tokenizer` (the VQVAE's model directory), `model`, `arguments`, `text`, `data`, `prompt_dropout`,
-/// `input_weight`, `description`, `training`.
+/// Keys: `tokenizer` (the VQVAE's model directory), `model`, `arguments`, `init_from`, `text`, `data`, `prompt_dropout`,
+/// `input_weight`, `description`, `temperature`, `training`.
 public struct GPTRecipe: Sendable {
     /// The model directory of the VQVAE whose ids are learned.
     public var tokenizer = ""
@@ -86,6 +86,8 @@ public struct GPTRecipe: Sendable {
     public var model = "text_video_gpt"
     /// The builder's arguments; those of the tokenizer and the text vocabulary are filled in.
     public let arguments: JSONFields
+    /// The model directory whose weights the run starts from; empty for fresh ones.
+    public var initFrom = ""
     /// The largest text vocabulary that is trained from the captions.
     public var vocabularySize = 512
     /// A folder with a text tokenizer to use instead of training one.
@@ -98,18 +100,21 @@ public struct GPTRecipe: Sendable {
     public var inputWeight = 1.0
     /// What the finished model says of its world to a person whose prompt it does not know.
     public var description = ""
+    /// The temperature that the finished model is drawn at when a person names none.
+    public var temperature = 1.0
     /// The optimization.
     public var training = TrainingSettings()
 
     /// Reads a configuration.
     public init(_ fields: JSONFields) throws {
         try fields.rejectUnknown(known: [
-            "tokenizer", "model", "arguments", "text", "data", "prompt_dropout", "input_weight", "description",
-            "training",
+            "tokenizer", "model", "arguments", "init_from", "text", "data", "prompt_dropout", "input_weight",
+            "description", "temperature", "training",
         ])
         tokenizer = try fields.string("tokenizer", default: tokenizer)
         model = try fields.string("model", oneOf: ["text_video_gpt", "text_image_gpt"], default: model)
         arguments = try fields.optionalFields("arguments") ?? fields.replacing(JSONObject())
+        initFrom = try fields.string("init_from", default: initFrom)
         if let section = try fields.optionalFields("text") {
             try section.rejectUnknown(known: ["vocabulary_size", "tokenizer"])
             vocabularySize = try section.integer("vocabulary_size", in: 8...1_000_000, default: vocabularySize)
@@ -125,6 +130,10 @@ public struct GPTRecipe: Sendable {
             throw fields.mismatch("input_weight", mustBe: "between 0 and 1000")
         }
         description = try fields.string("description", default: description)
+        temperature = try fields.double("temperature", default: temperature)
+        guard (0...1000).contains(temperature) else {
+            throw fields.mismatch("temperature", mustBe: "between 0 and 1000")
+        }
         if let section = try fields.optionalFields("training") {
             try section.rejectUnknown(known: TrainingSettings.keys)
             try training.read(section)
@@ -135,6 +144,7 @@ public struct GPTRecipe: Sendable {
     public var json: JSONObject {
         JSONObject([
             ("tokenizer", .string(tokenizer)), ("model", .string(model)), ("arguments", .object(arguments.object)),
+            ("init_from", .string(initFrom)),
             (
                 "text",
                 [
@@ -144,6 +154,7 @@ public struct GPTRecipe: Sendable {
             ),
             ("data", .object(data.json)), ("prompt_dropout", .number(promptDropout)),
             ("input_weight", .number(inputWeight)), ("description", .string(description)),
+            ("temperature", .number(temperature)),
             ("training", .object(training.json)),
         ])
     }

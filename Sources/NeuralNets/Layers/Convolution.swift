@@ -102,7 +102,7 @@ public final class SamePadConvolutionTranspose: Module, Layer {
     ///   - size: the number of input positions.
     public func inputs(for outputs: Range<Int>, of size: Int) -> Range<Int> {
         // Input i reaches the outputs i * stride - crop + 0 ..< kernel.
-        let (k, s, front) = (kernel[0], stride[0], crop(0, size: size))
+        let (k, s, front, outputs) = (kernel[0], stride[0], crop(0, size: size), wholeGroups(outputs, of: size))
         let first = floorDivided(outputs.lowerBound + front - k + s, by: s)
         let last = floorDivided(outputs.upperBound - 1 + front, by: s)
         let lower = min(max(first, 0), size - 1)
@@ -119,6 +119,8 @@ public final class SamePadConvolutionTranspose: Module, Layer {
     /// - Returns: `[batch, outputs, outputs.count, ...]`.
     public func part(_ outputs: Range<Int>, of x: Tensor, standing places: Range<Int>, in size: Int) -> Tensor {
         precondition(x.shape[2] == places.count, "SamePadConvolutionTranspose: \(x.shape) does not stand at \(places)")
+        let wanted = outputs
+        let outputs = wholeGroups(outputs, of: size)
         var (front, back): ([Int], [Int]) = ([], [])
         for axis in kernel.indices {
             let (k, s, given) = (kernel[axis], stride[axis], x.shape[axis + 2])
@@ -126,12 +128,22 @@ public final class SamePadConvolutionTranspose: Module, Layer {
             var cropped = crop(axis, size: isFirst ? size : given)
             // A later start of the result is cropped more; a later start of the input moves it by a stride each.
             if isFirst { cropped += outputs.lowerBound - places.lowerBound * s }
-            let wanted = isFirst ? outputs.count : given * s
+            let made = isFirst ? outputs.count : given * s
             front.append(cropped)
-            back.append((given - 1) * s + k - cropped - wanted)
+            back.append((given - 1) * s + k - cropped - made)
         }
         let geometry = ConvolutionGeometry(kernel: kernel, stride: stride, padFront: front, padBack: back)
-        return x.convolvedTransposed(convt.weight, bias: convt.bias?.wrappedValue, geometry: geometry)
+        let result = x.convolvedTransposed(convt.weight, bias: convt.bias?.wrappedValue, geometry: geometry)
+        let first = wanted.lowerBound - outputs.lowerBound
+        return result.sliced(2, first..<(first + wanted.count))
+    }
+
+    /// A range of the result widened to whole groups of the outputs that the kernels compute together, whose last bits
+    /// depend on each other: fours of one residue of the stride, counted from the first.
+    private func wholeGroups(_ outputs: Range<Int>, of size: Int) -> Range<Int> {
+        let group = 4 * stride[0]
+        let last = (outputs.upperBound + group - 1) / group * group
+        return (outputs.lowerBound / group * group)..<min(last, size * stride[0])
     }
 }
 

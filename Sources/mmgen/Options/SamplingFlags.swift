@@ -1,5 +1,6 @@
 import ArgumentParser
 import Generation
+import Models
 import Tensors
 
 /// How codes are drawn.
@@ -9,8 +10,10 @@ struct SamplingFlags: ParsableArguments {
         help: "Names the random numbers: the same seed gives the same clip. Chosen and printed if left out.")
     var seed: UInt64?
 
-    @Option(name: .long, help: "Below 1 safer, above 1 wilder, 0 always takes the likeliest code.")
-    var temperature: Double = 1
+    @Option(
+        name: .long,
+        help: "Below 1 safer, above 1 wilder, 0 always takes the likeliest code. (default: the model's own, else 1)")
+    var temperature: Double?
 
     @Option(name: .long, help: ArgumentHelp("Draw from the k likeliest codes only.", valueName: "k"))
     var topK: Int?
@@ -68,10 +71,10 @@ struct SamplingFlags: ParsableArguments {
         }
     }
 
-    /// The options, with a seed from the system when none was given.
-    func resolved() -> SamplingOptions {
+    /// The options, with a seed from the system and the model's temperature where none was given.
+    func resolved(for prompts: PretrainedModel.Prompts) -> SamplingOptions {
         // 32 bits: short enough to read aloud, and exact in every JSON reader.
-        options(seed: seed ?? UInt64(UInt32.random(in: 0...UInt32.max)))
+        options(seed: seed ?? UInt64(UInt32.random(in: 0...UInt32.max)), temperature: prompts.temperature)
     }
 
     /// What the caches hold.
@@ -83,9 +86,9 @@ struct SamplingFlags: ParsableArguments {
         return Int(window).flatMap { (1...DecodingWindow.most).contains($0) ? .positions($0) : nil }
     }
 
-    private func options(seed: UInt64) -> SamplingOptions {
+    private func options(seed: UInt64, temperature fallback: Double = 1) -> SamplingOptions {
         SamplingOptions(
-            seed: seed, temperature: temperature, topK: topK, topP: topP, minP: minP, guidance: guidance,
+            seed: seed, temperature: temperature ?? fallback, topK: topK, topP: topP, minP: minP, guidance: guidance,
             samples: samples, window: decodingWindow ?? .automatic)
     }
 }

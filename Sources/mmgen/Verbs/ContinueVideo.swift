@@ -62,7 +62,7 @@ struct ContinueVideo: ParsableCommand {
         }
         let coding = try ClipCoding(model)
         guard !coding.isImage else { throw VerbError("The model \(model.path) makes pictures, which do not go on.") }
-        let resolved = sampling.resolved()
+        let resolved = sampling.resolved(for: model.prompts)
         try resolved.validate(vocabulary: gpt.outputTokenCount)
         let source = ClipSource(path: video, start: start, frameRate: model.media.frameRate)
         var job = GenerationJob(

@@ -53,7 +53,7 @@ func generateFromText(
     guard gpt.inputVQVAE == nil else {
         throw VerbError("The model \(model.path) (\(model.name)) continues videos; use 'mmgen continue'.")
     }
-    let resolved = sampling.resolved()
+    let resolved = sampling.resolved(for: model.prompts)
     try resolved.validate(vocabulary: gpt.outputTokenCount)
     let (ready, refused) = try prompts.ready(for: model, console)
     try GenerationJob(

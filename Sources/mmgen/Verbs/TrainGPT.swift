@@ -35,6 +35,10 @@ struct TrainGPT: ParsableCommand {
     func run() throws {
         var recipe = try GPTRecipe(training.configuration(data))
         if let tokenizer { recipe.tokenizer = tokenizer }
+        if !recipe.initFrom.isEmpty, recipe.textTokenizer == nil {
+            // Its words keep the ids that the model has learned.
+            recipe.textTokenizer = URL(fileURLWithPath: recipe.initFrom).appendingPathComponent("tokenizer").path
+        }
         guard !recipe.tokenizer.isEmpty else {
             throw VerbError("No tokenizer was named: give the model directory of a VQVAE with --tokenizer.")
         }
@@ -71,6 +75,7 @@ struct TrainGPT: ParsableCommand {
             recipe.model, recipe.arguments.replacing(arguments), seed: recipe.training.seed, isTrained: true)
         guard let model = built as? MultimodalGPT else { throw VerbError("'\(recipe.model)' is no GPT.") }
         try model.vqvae.assign(vqvae.stateDictionary)
+        if !recipe.initFrom.isEmpty { try start(model, from: recipe.initFrom) }
 
         let context = try MUGENTextTokenizer(text, contextLength: model.inputCapacity)
         let range = pretrained.media.pixelRange
@@ -86,7 +91,8 @@ struct TrainGPT: ParsableCommand {
         }
         let media = PretrainedModel.Media(
             frameRate: recipe.data.frameRate ?? pretrained.media.frameRate, pixelRange: pretrained.media.pixelRange)
-        let prompts = describePrompts(clips.training, description: recipe.description)
+        var prompts = describePrompts(clips.training, description: recipe.description)
+        prompts.temperature = recipe.temperature
         let tokenizerFolder = place.appendingPathComponent("tokenizer").path
         let shown = clips.validation ?? clips.training
         let task = try GPTTask(
@@ -105,6 +111,19 @@ struct TrainGPT: ParsableCommand {
                     tokenizerFolder: tokenizerFolder, to: path, overwrite: true)
             })
         try run.run(task, settings: recipe.training, resumes: training.resume)
+    }
+
+    /// Gives the model the weights of a directory that was trained with the same codes.
+    private func start(_ model: MultimodalGPT, from path: String) throws {
+        let (codes, key) = (model.vqvae.codebook.embedding, "out_tokenizer.codebook.embedding")
+        let found = try PretrainedModel.assign(weightsOf: path, to: model, keeping: "out_tokenizer.")
+        guard let learned = found[key], learned.shape == codes.shape,
+            learned.cast(to: .float32).scalars(Float.self) == codes.scalars(Float.self)
+        else {
+            throw VerbError(
+                "\(path) was trained with other codes than those of the tokenizer, so what it has learned of them is lost; "
+                    + "name the tokenizer it was trained with, or one that was made from it with decoder_only.")
+        }
     }
 
     /// The text tokenizer: the one that was named, the run's own, or one trained from the captions now.

@@ -34,9 +34,7 @@ struct TrainVQVAE: ParsableCommand {
             throw VerbError(
                 "'\(recipe.model)' is no VQVAE; train-vqvae trains video_vqvae, video_vqvae_mugen or image_vqvae.")
         }
-        if !recipe.initFrom.isEmpty {
-            try PretrainedModel.assign(weightsOf: recipe.initFrom, to: model)
-        }
+        if !recipe.initFrom.isEmpty { try start(model, from: recipe) }
         let size = (model.dimensions == 3 ? [recipe.data.frames] : []) + recipe.data.size
         guard model.outputShape(model.latentShape(size)) == size else {
             throw VerbError(
@@ -47,6 +45,17 @@ struct TrainVQVAE: ParsableCommand {
         try run.alone(recipe.training, newRun: training.resume ? nil : recipe.json) {
             try train(recipe, model, run)
         }
+    }
+
+    /// Gives the model the weights of `init_from`; with `decoder_only`, a decoder of another shape starts afresh.
+    private func start(_ model: VQVAE, from recipe: VQVAERecipe) throws {
+        let found = try ModelDirectory.read(recipe.initFrom).checkpoint.tensors
+        let fits = model.stateDictionary.allSatisfy { key, value in
+            !key.hasPrefix("decoder.") || found[key]?.shape == value.shape
+        }
+        let isFresh = recipe.decoderOnly && !fits
+        if isFresh { console.console.note("the decoder has another shape than that of \(recipe.initFrom): it starts afresh.") }
+        try PretrainedModel.assign(weightsOf: recipe.initFrom, to: model, keeping: isFresh ? "decoder." : nil)
     }
 
     /// Opens the data and trains.
