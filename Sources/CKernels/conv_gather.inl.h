@@ -124,6 +124,7 @@ static void trace_run(const gather *g, long position, long count, traced_run *ru
 // floats to spare at its end. A run shorter than a panel leaves the rest of each row undefined, which is harmless: those
 // columns are never stored.
 static void gather_panel(const gather *g, const traced_run *run, const float *x, long first, long last, float *panel) {
+    if (first >= last) return;  // a phase without taps
     const long taps = gather_taps(g), step = g->axis[2].step;
     long channel = first / taps, tap = first % taps;
     for (long row = first; row < last; row++) {

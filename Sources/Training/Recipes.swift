@@ -36,7 +36,8 @@ public struct VQVAERecipe: Sendable {
         initFrom = try fields.string("init_from", default: initFrom)
         decoderOnly = try fields.bool("decoder_only", default: decoderOnly)
         if decoderOnly && initFrom.isEmpty {
-            throw fields.mismatch("decoder_only", mustBe: "false unless init_from names a model whose encoder is trained")
+            throw fields.mismatch(
+                "decoder_only", mustBe: "false unless init_from names a model whose encoder is trained")
         }
         if let section = try fields.optionalFields("data") { try data.read(section) }
         if let section = try fields.optionalFields("loss") {

@@ -164,4 +164,26 @@ import Testing
         #expect(try #require(psnr.last) > #require(psnr.first) + 3, "\(psnr)")
         #expect(try #require(used.last) > #require(used.first), "\(used)")
     }
+
+    @Test("training the decoder alone leaves encoder and codebook as they were, to the bit")
+    func decoderOnly() throws {
+        let place = try RunPlace()
+        let model = try TinyRuns.vqvae()
+        let task = try VQVAETask(
+            model, training: SquareClips(), validation: nil, decoderOnly: true,
+            output: TinyRuns.output("video_vqvae", TinyRuns.vqvaeArguments))
+        func bits() -> [String: [UInt8]] { model.stateDictionary.mapValues { $0.withUnsafeBytes { Array($0) } } }
+        let before = bits()
+        _ = try place.train(task, TinyRuns.settings(steps: 3) { $0.emaDecay = 0 })
+        let after = bits()
+        let changed = before.keys.filter { before[$0] != after[$0] }
+        #expect(changed.contains("decoder.convts.0.convt.weight"))
+        #expect(changed.allSatisfy { $0.hasPrefix("decoder.") }, "\(changed)")
+    }
+
+    @Test("a decoder is trained alone only beside an encoder that was trained")
+    func decoderOnlyNeedsAModel() throws {
+        let fields = try JSONFields(["decoder_only": true], source: "recipe")
+        #expect(throws: CheckpointError.self) { try VQVAERecipe(fields) }
+    }
 }

@@ -54,7 +54,9 @@ struct TrainVQVAE: ParsableCommand {
             !key.hasPrefix("decoder.") || found[key]?.shape == value.shape
         }
         let isFresh = recipe.decoderOnly && !fits
-        if isFresh { console.console.note("the decoder has another shape than that of \(recipe.initFrom): it starts afresh.") }
+        if isFresh {
+            console.console.note("the decoder has another shape than that of \(recipe.initFrom): it starts afresh.")
+        }
         try PretrainedModel.assign(weightsOf: recipe.initFrom, to: model, keeping: isFresh ? "decoder." : nil)
     }
 
