@@ -11,13 +11,16 @@ public enum Initialization {
 
     /// Uniform in `-bound...bound`.
     public static func uniform(_ shape: [Int], bound: Double, key: RandomKey) -> Tensor {
-        if isSkipped { return Tensor.zeros(shape) }
+        if isSkipped { return placeholder(shape) }
         return Tensor.uniform(shape, key: key).affine(scale: 2 * bound, shift: -bound)
     }
 
+    /// Zeros that take no memory: what is loaded takes their place.
+    private static func placeholder(_ shape: [Int]) -> Tensor { Tensor(scalar: Float(0)).broadcast(to: shape) }
+
     /// Normal with mean 0.
     public static func normal(_ shape: [Int], deviation: Double, key: RandomKey) -> Tensor {
-        if isSkipped { return Tensor.zeros(shape) }
+        if isSkipped { return placeholder(shape) }
         return Tensor.normal(shape, key: key, deviation: deviation)
     }
 

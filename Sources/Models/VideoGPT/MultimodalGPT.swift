@@ -168,7 +168,41 @@ public final class MultimodalGPT: Module {
     /// The shape of the decoder.
     public var decoderConfiguration: TransformerDecoderConfiguration { mmDecoder.decoder.configuration }
 
-    public override func stateDidChange() { outputHead = nil }
+    public override func stateDidChange() {
+        if !toLogit.isReduced { outputHead = nil }
+    }
+
+    public override func packWeights() {
+        if let outputHead, outputHead.precision != .float32 { return }
+        guard toLogit.isReduced || toLogit.weight.dtype == .float32 else { return }
+        outputHead = PackedWeights(toLogit.rows().outputs(outputColumns))
+    }
+
+    /// The columns of the scores that belong to the output modality.
+    private var outputColumns: Range<Int> { inputTokenCount..<(inputTokenCount + outputTokenCount) }
+
+    /// The linear layers whose weights may be kept in fewer bits, by key: those of the decoder, the projections and the
+    /// scores; not the VQVAE's.
+    public var reducibleLayers: [(key: String, layer: Linear)] {
+        modules.compactMap { key, module in
+            guard !key.hasPrefix("in_tokenizer."), !key.hasPrefix("out_tokenizer."), let layer = module as? Linear
+            else {
+                return nil
+            }
+            return (key, layer)
+        }
+    }
+
+    /// What a layer's weights are kept as when the model's are kept in a precision: the scores, where an error is seen at
+    /// once, have 8 bits at least.
+    public static func precision(of key: String, in precision: WeightPrecision) -> WeightPrecision {
+        precision == .int4 && key == "to_logit" ? .int8 : precision
+    }
+
+    /// Keeps the weights of ``reducibleLayers`` in a precision from now on; they are packed by ``packForInference(precision:)``.
+    public func reduceWeights(to precision: WeightPrecision) {
+        for (key, layer) in reducibleLayers { layer.reduce(to: Self.precision(of: key, in: precision)) }
+    }
 
     /// The vectors of a modality's ids, projected to the width.
     private func embedded(_ ids: Tensor, _ modality: Modality) -> Tensor {
@@ -273,9 +307,9 @@ extension MultimodalGPT {
 
     /// Scores of the output modality only: the other columns are never drawn from here.
     private func outputScores(_ state: Tensor) -> Tensor {
-        let weight = toLogit.weight.detached.sliced(0, inputTokenCount..<(inputTokenCount + outputTokenCount))
-        if outputHead == nil { outputHead = PackedWeights(weight) }
-        return norm(state.contiguous()).linear(weight, packed: outputHead)
+        let x = norm(state.contiguous())
+        if let outputHead { return x.linear(outputHead) }
+        return x.linear(toLogit.weight.detached.sliced(0, outputColumns))
     }
 }
 

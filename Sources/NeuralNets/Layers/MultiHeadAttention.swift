@@ -37,6 +37,8 @@ public final class MultiHeadAttention: Module {
     public let heads: Int
     private let pattern: AttentionPattern
     private let dropout: Double
+    /// Query, key and value as one product, for inference.
+    private var joined: (weights: PackedWeights, bias: Tensor?)?
 
     /// An attention layer.
     ///
@@ -65,6 +67,26 @@ public final class MultiHeadAttention: Module {
         self.dropout = dropout
     }
 
+    public override func stateDidChange() {
+        if !query.isReduced { joined = nil }
+    }
+
+    /// Packs query, key and value together where they read the same input.
+    public override func packWeights() {
+        let parts = [query, key, value]
+        if let joined, joined.weights.precision != .float32 { return }
+        joined = Linear.packedTogether(parts)
+    }
+
+    /// The projections of self-attention; in inference one product, whose columns have the bits of three.
+    private func projected(_ x: Tensor) -> (query: Tensor, key: Tensor, value: Tensor) {
+        guard let joined, !x.isRecording, query.isReduced || !query.weight.isRecording else {
+            return (query(x), key(x), value(x))
+        }
+        let parts = x.linear(joined.weights, bias: joined.bias).split(-1, into: 3)
+        return (parts[0], parts[1], parts[2])
+    }
+
     /// Attends from `x` to `source` (to itself when `nil`).
     ///
     /// - Parameters:
@@ -75,10 +97,8 @@ public final class MultiHeadAttention: Module {
     public func callAsFunction(
         _ x: Tensor, source: Tensor? = nil, options: AttentionOptions = AttentionOptions(), _ context: ForwardContext
     ) -> (output: Tensor, weights: Tensor?) {
-        let source = source ?? x
-        let q = split(query(x))
-        let k = split(key(source))
-        let v = split(value(source))
+        let parts = source.map { (query: query(x), key: key($0), value: value($0)) } ?? projected(x)
+        let (q, k, v) = (split(parts.query), split(parts.key), split(parts.value))
         let rate = context.isTraining ? dropout : 0
         let drop = rate > 0 ? (probability: rate, key: context.nextKey("attention")) : nil
         switch pattern {
@@ -108,8 +128,9 @@ public final class MultiHeadAttention: Module {
     ///   - x: `[batch, new, width]`.
     ///   - cache: the positions before them.
     public func callAsFunction(_ x: Tensor, cache: inout KeyValueCache) -> Tensor {
-        cache.append(split(key(x)), split(value(x)))
-        return output(merge(cache.attended(by: split(query(x))), x.shape))
+        let parts = projected(x)
+        cache.append(split(parts.key), split(parts.value))
+        return output(merge(cache.attended(by: split(parts.query)), x.shape))
     }
 
     private func attend(
