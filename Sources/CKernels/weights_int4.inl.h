@@ -29,21 +29,16 @@ MM_INLINE __m256 group_value(__m256i sum, int32_t offset) {
     return _mm256_cvtepi32_ps(_mm256_sub_epi32(whole, _mm256_set1_epi32(offset)));
 }
 
-// One or two rows times `vectors` of 8 columns of a panel, straight from memory.
-MM_INLINE void int4_rows(const int rows, const int vectors, long groups, const int8_t *x, long x_row,
-                         const int32_t *offset, const uint32_t *group, float *sums) {
-    __m256 total[2][4];
-    MM_UNROLL for (int i = 0; i < rows; i++)
-        MM_UNROLL for (int j = 0; j < vectors; j++) total[i][j] = _mm256_setzero_ps();
+// sums[rows][32] (+)= groups of a panel.
+MM_INLINE void int4_rows(const int rows, long groups, const int8_t *x, long x_row, const int32_t *offset, long offset_row,
+                         const uint32_t *group, float *sums, int goes_on) {
     for (long g = 0; g < groups; g++, group += int4_group_lanes) {
         const uint32_t *lanes = group + int4_scale_lanes;
-        MM_UNROLL for (int line = 0; line < int4_group_lanes; line += 16)
-            __builtin_prefetch(group + weight_prefetch + line);
-        __m256i sum[2][4];
+        __m256i sum[3][4];
         MM_UNROLL for (int i = 0; i < rows; i++)
-            MM_UNROLL for (int j = 0; j < vectors; j++) sum[i][j] = _mm256_setzero_si256();
+            MM_UNROLL for (int j = 0; j < 4; j++) sum[i][j] = _mm256_setzero_si256();
         MM_UNROLL for (int t = 0; t < 4; t++)
-            MM_UNROLL for (int j = 0; j < vectors; j++) {
+            MM_UNROLL for (int j = 0; j < 4; j++) {
                 const __m256i w = load_lanes(lanes + t * weight_columns + 8 * j);
                 const __m256i low = low_nibbles(w), high = high_nibbles(w);
                 MM_UNROLL for (int i = 0; i < rows; i++) {
@@ -52,21 +47,45 @@ MM_INLINE void int4_rows(const int rows, const int vectors, long groups, const i
                     sum[i][j] = _mm256_add_epi16(sum[i][j], _mm256_maddubs_epi16(high, four_of(at + 4)));
                 }
             }
-        MM_UNROLL for (int i = 0; i < rows; i++)
-            MM_UNROLL for (int j = 0; j < vectors; j++)
-                total[i][j] = _mm256_fmadd_ps(group_value(sum[i][j], offset[i * groups + g]),
-                                              eight_scales((const uint16_t *)group + 8 * j), total[i][j]);
+        MM_UNROLL for (int j = 0; j < 4; j++) {
+            const __m256 scale = eight_scales((const uint16_t *)group + 8 * j);
+            MM_UNROLL for (int i = 0; i < rows; i++) {
+                float *to = sums + i * weight_columns + 8 * j;
+                const __m256 before = goes_on || g > 0 ? _mm256_loadu_ps(to) : _mm256_setzero_ps();
+                _mm256_storeu_ps(to, _mm256_fmadd_ps(group_value(sum[i][j], offset[i * offset_row + g]), scale, before));
+            }
+        }
     }
-    MM_UNROLL for (int i = 0; i < rows; i++)
-        MM_UNROLL for (int j = 0; j < vectors; j++)
-            _mm256_storeu_ps(sums + i * weight_columns + 8 * j, total[i][j]);
+}
+typedef void (*int4_kernel)(long groups, const int8_t *x, long x_row, const int32_t *offset, long offset_row,
+                            const uint32_t *group, float *sums, int goes_on);
+#define MM_INT4_ROWS(rows)                                                                                             \
+    static void int4_rows_##rows(long groups, const int8_t *x, long x_row, const int32_t *offset, long offset_row,     \
+                                 const uint32_t *group, float *sums, int goes_on) {                                    \
+        int4_rows(rows, groups, x, x_row, offset, offset_row, group, sums, goes_on);                                   \
+    }
+MM_INT4_ROWS(1) MM_INT4_ROWS(2) MM_INT4_ROWS(3)
+static const int4_kernel int4_kernels[4] = {0, int4_rows_1, int4_rows_2, int4_rows_3};
+
+// Few rows times several panels: sums[panel][rows][32].
+static void int4_band(long rows, long panels, long groups, const int8_t *x, long x_row, const int32_t *offset,
+                      const uint8_t *packed, long panel_bytes, float *sums) {
+    const long turn = 2, tiles = divide_up(rows, 3);
+    if (groups == 0) memset(sums, 0, sizeof(float) * panels * rows * weight_columns);
+    for (long first = 0; first < groups; first += turn)
+        for (long p = 0; p < panels; p++)
+            for (long t = 0; t < tiles; t++) {
+                const long row = group_start(rows, tiles, t), count = group_start(rows, tiles, t + 1) - row;
+                int4_kernels[count](least(turn, groups - first), x + row * x_row + first * weight_group, x_row,
+                                    offset + row * groups + first, groups,
+                                    (const uint32_t *)(packed + p * panel_bytes) + first * int4_group_lanes,
+                                    sums + (p * rows + row) * weight_columns, first > 0);
+            }
 }
 
 // `groups` groups of a panel as bytes: [half of the columns][group][four k][16 lanes].
 static void widen_int4(long groups, const uint32_t *group, uint32_t *bytes) {
     for (long g = 0; g < groups; g++, group += int4_group_lanes) {
-        MM_UNROLL for (int line = 0; line < int4_group_lanes; line += 16)
-            __builtin_prefetch(group + weight_prefetch + line);
         MM_UNROLL for (int t = 0; t < 4; t++)
             MM_UNROLL for (int j = 0; j < 4; j++) {
                 const __m256i w = load_lanes(group + int4_scale_lanes + t * weight_columns + 8 * j);
@@ -113,13 +132,9 @@ MM_INT4_TILE(1) MM_INT4_TILE(2) MM_INT4_TILE(3) MM_INT4_TILE(4) MM_INT4_TILE(5) 
 static const int4_tile_kernel int4_tiles[7] = {0,           int4_tile_1, int4_tile_2, int4_tile_3,
                                                int4_tile_4, int4_tile_5, int4_tile_6};
 
-static void int4_one_row(long groups, const int8_t *x, const int32_t *offset, const uint32_t *panel, float *sums) {
-    int4_rows(1, 4, groups, x, 0, offset, panel, sums);
-}
-
 static void int4_sums(long rows, long groups, const int8_t *x, long x_row, const int32_t *offset, const uint32_t *panel,
                       float *sums) {
-    if (rows == 1) return int4_one_row(groups, x, offset, panel, sums);
+    if (groups == 0) memset(sums, 0, sizeof(float) * rows * weight_columns);
     uint32_t *bytes = mm_scratch_take(int4_depth * weight_group * weight_columns);
     const long tiles = divide_up(rows, 6);
     for (long first = 0; first < groups; first += int4_depth) {
@@ -160,18 +175,18 @@ static void int4_sums(long rows, long groups, const int8_t *x, long x_row, const
         }
     }
 }
+
+static void int4_band(long rows, long panels, long groups, const int8_t *x, long x_row, const int32_t *offset,
+                      const uint8_t *packed, long panel_bytes, float *sums) {
+    for (long p = 0; p < panels; p++)
+        int4_sums(rows, groups, x, x_row, offset, (const uint32_t *)(packed + p * panel_bytes),
+                  sums + p * rows * weight_columns);
+}
 #endif
 
-static void int4_panel(long rows, long columns, long k, const rows_job *x, const void *packed, float *c, long c_row,
-                       const epilogue *finish, long i, long j) {
-    const long padded = padded_depth(k), groups = padded / weight_group;
-    float *sums = mm_scratch_take(sizeof(float) * rows * weight_columns);
-    int4_sums(rows, groups, x->narrow + i * padded, padded, x->group_sum + i * groups, packed, sums);
-    for (long r = 0; r < rows; r++) {
-        const float row_scale = x->scale[i + r];
+// Rows of C from the sums of one panel.
+static void int4_finish(long rows, long columns, const float *sums, const float *row_scales, float *c, long c_row) {
+    for (long r = 0; r < rows; r++)
         for (long column = 0; column < columns; column++)
-            c[r * c_row + column] = sums[r * weight_columns + column] * row_scale;
-    }
-    mm_scratch_give(sums);
-    if (finish) finish_tile(rows, columns, c, c_row, finish, i, j);
+            c[r * c_row + column] = sums[r * weight_columns + column] * row_scales[r];
 }

@@ -13,16 +13,15 @@ MM_INLINE __m256i odd_bytes(__m256i lanes) { return _mm256_srai_epi16(lanes, 8);
 MM_INLINE __m256i load_lanes(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
 MM_INLINE void store_lanes(void *p, __m256i v) { _mm256_storeu_si256((__m256i *)p, v); }
 
-// One or two rows times a whole panel, straight from memory; `vectors` of 8 columns from `first` on.
-MM_INLINE void int8_rows(const int rows, const int vectors, long quads, const int16_t *x, long x_row,
-                         const uint32_t *lanes, int32_t *sums) {
-    __m256i sum[2][4];
+// sums[rows][32] (+)= fours of k of a panel.
+MM_INLINE void int8_rows(const int rows, long quads, const int16_t *x, long x_row, const uint32_t *lanes, int32_t *sums,
+                         int goes_on) {
+    __m256i sum[3][4];
     MM_UNROLL for (int i = 0; i < rows; i++)
-        MM_UNROLL for (int j = 0; j < vectors; j++) sum[i][j] = _mm256_setzero_si256();
-    for (long q = 0; q < quads; q++, lanes += weight_columns) {
-        __builtin_prefetch(lanes + weight_prefetch);
-        __builtin_prefetch(lanes + weight_prefetch + 16);
-        MM_UNROLL for (int j = 0; j < vectors; j++) {
+        MM_UNROLL for (int j = 0; j < 4; j++)
+            sum[i][j] = goes_on ? load_lanes(sums + i * weight_columns + 8 * j) : _mm256_setzero_si256();
+    for (long q = 0; q < quads; q++, lanes += weight_columns)
+        MM_UNROLL for (int j = 0; j < 4; j++) {
             const __m256i w = load_lanes(lanes + 8 * j), even = even_bytes(w), odd = odd_bytes(w);
             MM_UNROLL for (int i = 0; i < rows; i++) {
                 const int16_t *at = x + i * x_row + 4 * q;
@@ -30,16 +29,36 @@ MM_INLINE void int8_rows(const int rows, const int vectors, long quads, const in
                 sum[i][j] = _mm256_add_epi32(sum[i][j], _mm256_madd_epi16(odd, pair_of(at + 2)));
             }
         }
-    }
     MM_UNROLL for (int i = 0; i < rows; i++)
-        MM_UNROLL for (int j = 0; j < vectors; j++) store_lanes(sums + i * weight_columns + 8 * j, sum[i][j]);
+        MM_UNROLL for (int j = 0; j < 4; j++) store_lanes(sums + i * weight_columns + 8 * j, sum[i][j]);
+}
+typedef void (*int8_kernel)(long quads, const int16_t *x, long x_row, const uint32_t *lanes, int32_t *sums, int goes_on);
+#define MM_INT8_ROWS(rows)                                                                                             \
+    static void int8_rows_##rows(long quads, const int16_t *x, long x_row, const uint32_t *lanes, int32_t *sums,       \
+                                 int goes_on) {                                                                        \
+        int8_rows(rows, quads, x, x_row, lanes, sums, goes_on);                                                        \
+    }
+MM_INT8_ROWS(1) MM_INT8_ROWS(2) MM_INT8_ROWS(3)
+static const int8_kernel int8_kernels[4] = {0, int8_rows_1, int8_rows_2, int8_rows_3};
+
+// Few rows times several panels: sums[panel][rows][32].
+static void int8_band(long rows, long panels, long k, const int16_t *x, long x_row, const uint8_t *packed, long panel_bytes,
+                      int32_t *sums) {
+    const long quads = divide_up(k, 4), turn = weight_turn / weight_columns * (rows > 3 ? 2 : 1);
+    const long groups = divide_up(rows, 3);
+    for (long first = 0; first < most(1, quads); first += turn)
+        for (long p = 0; p < panels; p++)
+            for (long g = 0; g < groups; g++) {
+                const long row = group_start(rows, groups, g), count = group_start(rows, groups, g + 1) - row;
+                int8_kernels[count](least(turn, quads - first), x + row * x_row + 4 * first, x_row,
+                                    (const uint32_t *)(packed + p * panel_bytes) + (first + 1) * weight_columns,
+                                    sums + (p * rows + row) * weight_columns, first > 0);
+            }
 }
 
 // `quads` fours of k of a panel as 16 bits: [half of the columns][pair of k][16 lanes].
 static void widen_int8(long quads, const uint32_t *lanes, uint32_t *pairs) {
     for (long q = 0; q < quads; q++, lanes += weight_columns) {
-        __builtin_prefetch(lanes + weight_prefetch);
-        __builtin_prefetch(lanes + weight_prefetch + 16);
         MM_UNROLL for (int j = 0; j < 4; j++) {
             const __m256i w = load_lanes(lanes + 8 * j);
             uint32_t *to = pairs + (j / 2 * 2 * quads + 2 * q) * 16 + j % 2 * 8;
@@ -76,17 +95,8 @@ MM_INT8_TILE(1) MM_INT8_TILE(2) MM_INT8_TILE(3) MM_INT8_TILE(4) MM_INT8_TILE(5) 
 static const int8_tile_kernel int8_tiles[7] = {0,           int8_tile_1, int8_tile_2, int8_tile_3,
                                                int8_tile_4, int8_tile_5, int8_tile_6};
 
-static void int8_one_row(long quads, const int16_t *x, const uint32_t *lanes, int32_t *sums) {
-    int8_rows(1, 4, quads, x, 0, lanes, sums);
-}
-static void int8_two_rows(long quads, const int16_t *x, long x_row, const uint32_t *lanes, int32_t *sums) {
-    int8_rows(2, 4, quads, x, x_row, lanes, sums);
-}
-
 static void int8_sums(long rows, long k, const int16_t *x, long x_row, const uint32_t *lanes, int32_t *sums) {
     const long quads = divide_up(k, 4);
-    if (rows == 1) return int8_one_row(quads, x, lanes, sums);
-    if (rows == 2) return int8_two_rows(quads, x, x_row, lanes, sums);
     uint32_t *pairs = mm_scratch_take(weight_depth * weight_columns * 2);
     const long groups = divide_up(rows, 6);
     for (long first = 0; first < most(1, quads); first += weight_depth / 4) {
@@ -115,20 +125,19 @@ static void int8_sums(long rows, long k, const int16_t *x, long x_row, const uin
         }
     }
 }
+
+static void int8_band(long rows, long panels, long k, const int16_t *x, long x_row, const uint8_t *packed, long panel_bytes,
+                      int32_t *sums) {
+    for (long p = 0; p < panels; p++)
+        int8_sums(rows, k, x, x_row, (const uint32_t *)(packed + p * panel_bytes) + weight_columns,
+                  sums + p * rows * weight_columns);
+}
 #endif
 
-static void int8_panel(long rows, long columns, long k, const rows_job *x, const void *packed, float *c, long c_row,
-                       const epilogue *finish, long i, long j) {
-    const long padded = padded_depth(k);
-    const float *scale = packed;
-    int32_t *sums = mm_scratch_take(sizeof(int32_t) * rows * weight_columns);
-    int8_sums(rows, k, x->wide + i * padded, padded, (const uint32_t *)packed + weight_columns, sums);
-    for (long r = 0; r < rows; r++) {
-        float *to = c + r * c_row;
-        const int32_t *from = sums + r * weight_columns;
-        const float row_scale = x->scale[i + r];
-        for (long column = 0; column < columns; column++) to[column] = (float)from[column] * scale[column] * row_scale;
-    }
-    mm_scratch_give(sums);
-    if (finish) finish_tile(rows, columns, c, c_row, finish, i, j);
+// Rows of C from the sums of one panel.
+static void int8_finish(long rows, long columns, const int32_t *sums, const float *scale, const float *row_scales, float *c,
+                        long c_row) {
+    for (long r = 0; r < rows; r++)
+        for (long column = 0; column < columns; column++)
+            c[r * c_row + column] = (float)sums[r * weight_columns + column] * scale[column] * row_scales[r];
 }
