@@ -238,7 +238,7 @@ private enum Mischief: CaseIterable {
                 let before = weights.product(m, x)
                 x[2 * k + 5] = poison
                 let after = weights.product(m, x)
-                #expect(after[2 * n..<3 * n].allSatisfy(\.isNaN))
+                #expect(after[2 * n..<3 * n].allSatisfy { $0.isNaN })
                 #expect(sameBits(Array(after[0..<2 * n]), Array(before[0..<2 * n])))
                 #expect(sameBits(Array(after[3 * n..<4 * n]), Array(before[3 * n..<4 * n])))
                 var broken = clean
