@@ -19,8 +19,8 @@ extension WeightPrecision: ExpressibleByArgument {
         self = precision
     }
 
-    public static var allValueStrings: [String] { allCases.map(\.shortName) }
-    public var defaultValueDescription: String { shortName }
+    /// None: the help of each flag names them in its sentence.
+    public static var allValueStrings: [String] { [] }
 
     /// The name on the command line.
     var shortName: String {
