@@ -110,6 +110,11 @@ void mm_gemm_packed_f32(long m, long n, long k, const float *a, long a_row, cons
     variant->gemm_packed(m, n, k, a, a_row, packed + header_floats, c, c_row, bias, activation);
 }
 
+void mm_gemm_weights_f32(int kind, long m, long n, long k, const float *a, long a_row, const void *packed, float *c,
+                         long c_row, const float *bias, int activation) {
+    mm_current_variant()->gemm_weights(kind, m, n, k, a, a_row, packed, c, c_row, bias, activation);
+}
+
 // ---- Convolution -----------------------------------------------------------------------------------------------------
 
 void mm_conv_forward_f32(const mm_conv *shape, const float *x, const float *w, const float *bias, int activation,

@@ -9,6 +9,7 @@
 #define MM_LANES 8
 #define MM_ROWS 6
 #define MM_HAS_FMA 1
+#define MM_INTEGERS_256 1
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
 #include "variant_body.inl.h"
 #pragma clang attribute pop

@@ -7,6 +7,11 @@
 #include "gemm_micro.inl.h"
 #include "gemm_pack.inl.h"
 #include "gemm.inl.h"
+#include "weights_bf16.inl.h"
+#include "weights_rows.inl.h"
+#include "weights_int8.inl.h"
+#include "weights_int4.inl.h"
+#include "weights_gemm.inl.h"
 #include "conv_gather.inl.h"
 #include "conv_job.inl.h"
 #include "conv_few.inl.h"
@@ -24,6 +29,7 @@ const mm_variant MM_VARIANT = {
     .gemm_batch = gemm_batch,
     .pack = pack_weights,
     .gemm_packed = gemm_packed,
+    .gemm_weights = gemm_weights,
     .conv_forward = conv_forward,
     .conv_backward_data = conv_backward_data,
     .conv_backward_weights = conv_backward_weights,

@@ -9,8 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include "philox.h"
 #include "scratch.h"
 #include "variants.h"
+#include "weights.h"
 
 #endif

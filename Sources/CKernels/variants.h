@@ -8,6 +8,7 @@
 //   * To add a kernel family: declare its function pointers in a struct, give it a member here, write `family.inl.h` with
 //     static functions, include it from variant_body.inl.h and fill the member there. Pointwise loops
 //     stand apart (pointwise.c): the compiler vectorizes them and the loader picks their level.
+//   * MM_INTEGERS_256 says that products of small integers may use 256-bit vectors (weights_int8.inl.h, weights_int4.inl.h).
 //   * In an *.inl.h file: no system headers (variant_body.inl.h includes them before the target attribute), every function
 //     static, functions that take or return vectors MM_INLINE (a 64-byte vector has no stable calling convention).
 //
@@ -27,6 +28,8 @@ typedef struct {
     void (*pack)(long n, long k, const float *weights, float *panels);
     void (*gemm_packed)(long m, long n, long k, const float *a, long a_row, const float *panels, float *c, long c_row,
                         const float *bias, int activation);
+    void (*gemm_weights)(int kind, long m, long n, long k, const float *a, long a_row, const void *packed, float *c,
+                         long c_row, const float *bias, int activation);
     void (*conv_forward)(const mm_conv *, const float *x, const float *w, const float *bias, int activation, float *y);
     void (*conv_backward_data)(const mm_conv *, const float *gy, const float *w, const float *bias, int activation,
                                float *gx);

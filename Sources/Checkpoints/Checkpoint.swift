@@ -30,6 +30,8 @@ public struct Checkpoint: Sendable {
     public var format: Format
     /// What of the file is not among the tensors: its path and why, one sentence part each.
     public var skipped: [String]
+    /// Tensors that hold signed bytes of the file as `uint8`; see ``ReadOptions/keepsInt8``.
+    public var int8Names: Set<String> = []
     /// Everything a pickle held, as data; `nil` for other formats.
     public var content: PickleValue?
 

@@ -14,7 +14,7 @@ public enum CheckpointReader {
             return try openDirectory(path, options: options)
         }
         if path.hasSuffix(".safetensors.index.json") {
-            return try filtered(SafetensorsShards.read(indexPath: path), options: options, path: path)
+            return try filtered(SafetensorsShards.read(indexPath: path, options: options), options: options, path: path)
         }
         return try read(FileBytes(path: path), options: options)
     }
@@ -44,7 +44,7 @@ public enum CheckpointReader {
             return try PyTorchReader.read(file, options: options)
         }
         if looksLikeSafetensors(bytes) {
-            return try filtered(SafetensorsReader.read(file), options: options, path: file.path)
+            return try filtered(SafetensorsReader.read(file, options: options), options: options, path: file.path)
         }
         throw CheckpointError(
             .unknownFormat,
@@ -58,10 +58,11 @@ public enum CheckpointReader {
         let index = folder.appendingPathComponent("model.safetensors.index.json")
         let layer = SystemFileLayer()
         if layer.exists(single) {
-            return try filtered(SafetensorsReader.read(path: single), options: options, path: single)
+            return try filtered(SafetensorsReader.read(path: single, options: options), options: options, path: single)
         }
         if layer.exists(index) {
-            return try filtered(SafetensorsShards.read(indexPath: index), options: options, path: index)
+            return try filtered(
+                SafetensorsShards.read(indexPath: index, options: options), options: options, path: index)
         }
         throw CheckpointError(
             .notFound, "The folder \(path) holds neither model.safetensors nor model.safetensors.index.json.")
@@ -77,6 +78,7 @@ public enum CheckpointReader {
                 let short = String(name.dropFirst(prefix.count))
                 result.names.append(short)
                 result.tensors[short] = checkpoint.tensors[name]
+                if checkpoint.int8Names.contains(name) { result.int8Names.insert(short) }
             } else {
                 result.skipped.append("'\(name)' lacks the prefix '\(prefix)'")
             }

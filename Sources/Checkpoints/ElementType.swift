@@ -43,9 +43,11 @@ func checkedByteCount(_ shape: [Int], unit: Int) -> Int? {
 
 /// Makes a tensor from bytes of a file that lie in row-major order, borrowing them where they can be used as they are.
 ///
+/// With `keepsInt8`, signed bytes are not widened: the tensor is `uint8` and holds their bits.
+///
 /// - Precondition: `bytes` has exactly the size of `shape` and `type`.
 func makeTensor(
-    _ bytes: UnsafeRawBufferPointer, shape: [Int], type: ElementType, owner: AnyObject
+    _ bytes: UnsafeRawBufferPointer, shape: [Int], type: ElementType, owner: AnyObject, keepsInt8: Bool = false
 ) throws -> Tensor {
     switch type {
     case .same(.bool):
@@ -55,6 +57,7 @@ func makeTensor(
         }
         return Tensor(bytes.map { $0 != 0 }, shape: shape)
     case .same(let dtype): return try Tensor(borrowing: bytes, shape: shape, dtype: dtype, owner: owner)
+    case .int8 where keepsInt8: return try Tensor(borrowing: bytes, shape: shape, dtype: .uint8, owner: owner)
     case .int8: return Tensor(bytes.map { Int32(Int8(bitPattern: $0)) }, shape: shape)
     case .int16: return widened(bytes, Int16.self, shape) { Int32($0) }
     case .uint16: return widened(bytes, UInt16.self, shape) { Int32($0) }

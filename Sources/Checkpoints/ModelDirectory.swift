@@ -105,7 +105,7 @@ public struct ModelDirectory: Sendable {
             throw CheckpointError(.unreadable, "\(path) is a file, not a model directory.")
         }
         let configuration = try Configuration(path: folder.appendingPathComponent("config.json"))
-        let checkpoint = try CheckpointReader.open(path)
+        let checkpoint = try CheckpointReader.open(path, options: ReadOptions(keepsInt8: true))
         let card = folder.appendingPathComponent("README.md")
         let modelCard = SystemFileLayer().exists(card) ? try text(card) : ""
         return ModelDirectory(
@@ -131,7 +131,8 @@ public struct ModelDirectory: Sendable {
         }
         try AtomicFolder.write(to: path, overwrite: overwrite, layer: layer) { folder in
             try SafetensorsShards.write(
-                checkpoint.tensors, metadata: checkpoint.metadata, maximumByteCount: maximumShardByteCount, to: &folder)
+                checkpoint.tensors, metadata: checkpoint.metadata, int8Names: checkpoint.int8Names,
+                maximumByteCount: maximumShardByteCount, to: &folder)
             for (name, content) in tokenizerFiles.sorted(by: { $0.key < $1.key }) {
                 try folder.write("tokenizer/\(name)", bytes: content)
             }

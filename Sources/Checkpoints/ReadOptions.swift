@@ -14,16 +14,22 @@ public struct ReadOptions: Sendable {
     /// The longest pickle that is interpreted, in bytes.
     public var maximumPickleByteCount: Int
 
+    /// Whether signed bytes of safetensors files stay bytes, `uint8` tensors of the same bits that the checkpoint lists as
+    /// ``Checkpoint/int8Names``, instead of being widened to `int32`.
+    public var keepsInt8: Bool
+
     /// Creates options; every limit can be raised.
     public init(
         stateDictKey: String? = nil, strippedPrefix: String? = nil, verifiesChecksums: Bool = true,
-        maximumInflatedByteCount: Int = 4 << 30, maximumPickleByteCount: Int = 64 << 20
+        maximumInflatedByteCount: Int = 4 << 30, maximumPickleByteCount: Int = 64 << 20,
+        keepsInt8: Bool = false
     ) {
         self.stateDictKey = stateDictKey
         self.strippedPrefix = strippedPrefix
         self.verifiesChecksums = verifiesChecksums
         self.maximumInflatedByteCount = maximumInflatedByteCount
         self.maximumPickleByteCount = maximumPickleByteCount
+        self.keepsInt8 = keepsInt8
     }
 
     func inflationBudget(forFileOf byteCount: Int) -> Int {

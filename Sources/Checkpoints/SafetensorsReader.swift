@@ -12,12 +12,14 @@ public enum SafetensorsReader {
     /// Maps a file and describes its tensors.
     ///
     /// - Throws: ``CheckpointError``; messages name the file and, where there is one, the tensor.
-    public static func read(path: String) throws -> Checkpoint { try read(FileBytes(path: path)) }
+    public static func read(path: String, options: ReadOptions = ReadOptions()) throws -> Checkpoint {
+        try read(FileBytes(path: path), options: options)
+    }
 
     /// Reads from bytes that the returned tensors keep alive.
     ///
     /// - Throws: ``CheckpointError``; messages name the file and, where there is one, the tensor.
-    public static func read(_ file: FileBytes) throws -> Checkpoint {
+    public static func read(_ file: FileBytes, options: ReadOptions = ReadOptions()) throws -> Checkpoint {
         let (header, dataStart) = try parseHeader(file)
         let data = UnsafeRawBufferPointer(rebasing: file.bytes[dataStart...])
         var metadata: [String: String] = [:]
@@ -35,9 +37,13 @@ public enum SafetensorsReader {
             guard let bytes = data.slice(at: entry.begin, count: entry.end - entry.begin) else {
                 throw CheckpointError(.truncated, "\(file.path): tensor \(quoted(entry.name)) reaches past the end.")
             }
-            tensors.append((entry.name, try makeTensor(bytes, shape: entry.shape, type: entry.type, owner: file)))
+            let tensor = try makeTensor(
+                bytes, shape: entry.shape, type: entry.type, owner: file, keepsInt8: options.keepsInt8)
+            tensors.append((entry.name, tensor))
         }
-        return Checkpoint(tensors, metadata: metadata, format: .safetensors)
+        var result = Checkpoint(tensors, metadata: metadata, format: .safetensors)
+        if options.keepsInt8 { result.int8Names = Set(entries.lazy.filter { $0.type == .int8 }.map(\.name)) }
+        return result
     }
 
     private static func parseHeader(_ file: FileBytes) throws -> (JSONObject, dataStart: Int) {

@@ -11,7 +11,7 @@ public enum SafetensorsShards {
     /// Shards must lie beside the index under plain names; each must hold exactly the tensors the index gives it.
     ///
     /// - Throws: ``CheckpointError``; messages name the index or the shard.
-    public static func read(indexPath: String) throws -> Checkpoint {
+    public static func read(indexPath: String, options: ReadOptions = ReadOptions()) throws -> Checkpoint {
         let index = try JSONFields(JSONValue.read(path: indexPath, maximumByteCount: 256 << 20), source: indexPath)
         let map = try index.fields("weight_map").object
         var namesByShard: [String: Set<String>] = [:]
@@ -29,9 +29,10 @@ public enum SafetensorsShards {
         let folder = parentFolder(of: indexPath)
         var tensors: [(String, Tensor)] = []
         var metadata: [String: String] = [:]
+        var int8Names: Set<String> = []
         for shard in namesByShard.keys.sorted() {
             let path = (folder as NSString).appendingPathComponent(shard)
-            let checkpoint = try SafetensorsReader.read(path: path)
+            let checkpoint = try SafetensorsReader.read(path: path, options: options)
             let promised = namesByShard[shard] ?? []
             if let missing = promised.subtracting(checkpoint.names).min() {
                 throw CheckpointError(
@@ -43,9 +44,12 @@ public enum SafetensorsShards {
             }
             for name in checkpoint.names { if let tensor = checkpoint[name] { tensors.append((name, tensor)) } }
             metadata.merge(checkpoint.metadata) { first, _ in first }
+            int8Names.formUnion(checkpoint.int8Names)
         }
         tensors.sort { $0.0 < $1.0 }
-        return Checkpoint(tensors, metadata: metadata, format: .shardedSafetensors)
+        var result = Checkpoint(tensors, metadata: metadata, format: .shardedSafetensors)
+        result.int8Names = int8Names
+        return result
     }
 
     /// Splits tensors into shards of at most `maximumByteCount` bytes each, in the order of their names.
@@ -68,12 +72,13 @@ public enum SafetensorsShards {
 
     /// Writes `model.safetensors`, or shards and their index when the tensors pass the limit, into a folder.
     static func write(
-        _ tensors: [String: Tensor], metadata: [String: String], maximumByteCount: Int, to folder: inout AtomicFolder
+        _ tensors: [String: Tensor], metadata: [String: String], int8Names: Set<String> = [], maximumByteCount: Int,
+        to folder: inout AtomicFolder
     ) throws {
         let shards = plan(tensors, maximumByteCount: maximumByteCount)
         guard shards.count > 1 else {
             try folder.write("model.safetensors") {
-                try SafetensorsWriter.write(tensors, metadata: metadata, to: &$0)
+                try SafetensorsWriter.write(tensors, metadata: metadata, int8Names: int8Names, to: &$0)
             }
             return
         }
@@ -81,7 +86,9 @@ public enum SafetensorsShards {
         for (index, names) in shards.enumerated() {
             let file = "model-\(padded(index + 1))-of-\(padded(shards.count)).safetensors"
             let part = tensors.filter { names.contains($0.key) }
-            try folder.write(file) { try SafetensorsWriter.write(part, metadata: metadata, to: &$0) }
+            try folder.write(file) {
+                try SafetensorsWriter.write(part, metadata: metadata, int8Names: int8Names, to: &$0)
+            }
             for name in names { map[name] = .string(file) }
         }
         let total = tensors.values.reduce(0) { $0 + $1.count * $1.dtype.byteCount }

@@ -23,11 +23,14 @@ public enum SafetensorsWriter {
     }
 
     /// Writes the content of a safetensors file to an open output.
+    ///
+    /// - Parameter int8Names: `uint8` tensors whose bytes are signed, written as `I8`.
     public static func write(
-        _ tensors: [String: Tensor], metadata: [String: String] = [:], to output: inout AtomicFile.Output
+        _ tensors: [String: Tensor], metadata: [String: String] = [:], int8Names: Set<String> = [],
+        to output: inout AtomicFile.Output
     ) throws {
         let ordered = try order(tensors)
-        try output.write(header(ordered, metadata: metadata))
+        try output.write(header(ordered, metadata: metadata, int8Names: int8Names))
         for (_, tensor) in ordered { try tensor.withUnsafeBytes { try output.write($0) } }
     }
 
@@ -49,7 +52,9 @@ public enum SafetensorsWriter {
         }
     }
 
-    private static func header(_ tensors: [(name: String, tensor: Tensor)], metadata: [String: String]) -> [UInt8] {
+    private static func header(
+        _ tensors: [(name: String, tensor: Tensor)], metadata: [String: String], int8Names: Set<String> = []
+    ) -> [UInt8] {
         var object = JSONObject()
         if !metadata.isEmpty {
             let members = metadata.sorted { $0.key < $1.key }.map { ($0.key, JSONValue.string($0.value)) }
@@ -58,8 +63,10 @@ public enum SafetensorsWriter {
         var offset = 0
         for (name, tensor) in tensors {
             let end = offset + tensor.count * tensor.dtype.byteCount
+            let isInt8 = tensor.dtype == .uint8 && int8Names.contains(name)
             object[name] = [
-                "dtype": .string(dtypeName(tensor.dtype)), "shape": .array(tensor.shape.map { .integer($0) }),
+                "dtype": .string(isInt8 ? "I8" : dtypeName(tensor.dtype)),
+                "shape": .array(tensor.shape.map { .integer($0) }),
                 "data_offsets": [.integer(offset), .integer(end)],
             ]
             offset = end

@@ -25,7 +25,7 @@ public final class Generator {
         self.model = model
         self.emptyPrompt = emptyPrompt
         self.cacheType = cacheType
-        withoutGradients { model.prepareForDecoding() }
+        withoutGradients { model.packForInference() }
     }
 
     /// Generates every sample of every prompt.

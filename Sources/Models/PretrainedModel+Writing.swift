@@ -33,39 +33,52 @@ extension PretrainedModel {
     }
 
     /// Writes a model directory whose tokenizer files are given by name and content.
+    ///
+    /// - Parameter weights: what the weights of a GPT's linear layers are stored as; with less than `float32` everything else
+    ///   is stored as `float32`.
     public static func write(
         module: Module, name: String, arguments: JSONObject, media: Media, prompts: Prompts,
-        tokenizerFiles: [String: [UInt8]], to path: String, dtype: DType = .float32, modelCard: String? = nil,
-        overwrite: Bool = false
+        tokenizerFiles: [String: [UInt8]], to path: String, dtype: DType = .float32,
+        weights: WeightPrecision = .float32, modelCard: String? = nil, overwrite: Bool = false
     ) throws {
         guard [.float32, .bfloat16, .float16].contains(dtype) else {
             throw CheckpointError(
                 .unsupported, "Weights are stored as float32, bfloat16 or float16, not as \(dtype.rawValue).")
         }
-        var tensors: [String: Tensor] = [:]
-        for (key, parameter) in module.parameters {
+        var (tensors, int8Names) = try reducedTensors(of: module, in: weights)
+        for (key, parameter) in module.parameters where tensors[key] == nil {
             let value = parameter.wrappedValue.detached
             tensors[key] = value.dtype.isFloatingPoint ? value.cast(to: dtype) : value
         }
         for (key, buffer) in module.buffers { tensors[key] = buffer.wrappedValue }
-        let extra: JSONObject = [
+        var extra: JSONObject = [
             "dtype": .string(dtype.rawValue), "media": json(media), "prompts": json(prompts),
         ]
+        if weights != .float32 { extra["weights"] = .string(weights.rawValue) }
+        var checkpoint = Checkpoint(
+            tensors.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, metadata: ["format": "pt"])
+        checkpoint.int8Names = int8Names
         let directory = ModelDirectory(
-            configuration: .init(model: name, arguments: arguments, extra: extra),
-            checkpoint: Checkpoint(
-                tensors.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, metadata: ["format": "pt"]),
+            configuration: .init(model: name, arguments: arguments, extra: extra), checkpoint: checkpoint,
             tokenizerFiles: tokenizerFiles,
             modelCard: modelCard ?? defaultCard(name: name, module: module, media: media, prompts: prompts))
         try directory.write(to: path, overwrite: overwrite)
     }
 
     /// Writes this model to another directory, its tokenizer included.
-    public func save(to path: String, dtype: DType = .float32, overwrite: Bool = false) throws {
+    ///
+    /// - Parameters:
+    ///   - path: the destination.
+    ///   - dtype: what parameters are stored as.
+    ///   - weights: what a GPT's linear weights are stored as; `float32` widens what this model keeps in fewer bits.
+    ///   - overwrite: whether a model directory that is already there is replaced.
+    public func save(
+        to path: String, dtype: DType = .float32, weights: WeightPrecision = .float32, overwrite: Bool = false
+    ) throws {
         let directory = try ModelDirectory.read(self.path)
         try Self.write(
             module: module, name: name, arguments: arguments, media: media, prompts: prompts,
-            tokenizerFiles: directory.tokenizerFiles, to: path, dtype: dtype,
+            tokenizerFiles: directory.tokenizerFiles, to: path, dtype: dtype, weights: weights,
             modelCard: directory.modelCard.isEmpty ? nil : directory.modelCard, overwrite: overwrite)
     }
 

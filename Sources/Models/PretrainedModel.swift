@@ -57,7 +57,9 @@ public struct PretrainedModel {
     public let media: Media
     /// Prompts in.
     public let prompts: Prompts
-    /// The network, its weights loaded as `float32`.
+    /// What its linear weights are kept as.
+    public let weights: WeightPrecision
+    /// The network, its weights loaded as `float32`; those of ``MultimodalGPT/reducibleLayers`` as ``weights``.
     public let module: Module
     /// The tokenizer in `tokenizer/`; `nil` when there is none.
     public let tokenizer: (any Tokenizer)?
@@ -69,13 +71,18 @@ public struct PretrainedModel {
 
     /// Reads a model directory, strictly.
     ///
-    /// Weights may be stored as `float32`, `bfloat16` or `float16`; they are computed with as `float32`.
+    /// Weights may be stored as `float32`, `bfloat16` or `float16`; they are computed with as `float32`. A directory whose
+    /// linear weights are stored in fewer bits on purpose says so in `config.json`, and they are used as they are.
     ///
+    /// - Parameters:
+    ///   - path: the directory.
+    ///   - weights: what a GPT's linear weights are kept as; as they are stored when `nil`. With `float32`, weights stored
+    ///     in fewer bits are widened.
     /// - Throws: ``CheckpointError`` for files that are missing or damaged and, with code `.stateDictMismatch`, one error
     ///   that lists every key that is missing, unexpected or of another shape; ``ModelError`` for a name or arguments
     ///   that make no model; ``TensorError`` for one that is larger than the machine's memory; ``TokenizerError`` for a
     ///   broken tokenizer.
-    public init(contentsOf path: String) throws {
+    public init(contentsOf path: String, weights: WeightPrecision? = nil) throws {
         let directory = try ModelDirectory.read(path)
         let source = (path as NSString).appendingPathComponent("config.json")
         let configuration = directory.configuration
@@ -85,8 +92,13 @@ public struct PretrainedModel {
         arguments = configuration.arguments
         media = try Self.media(extra)
         prompts = try Self.prompts(extra)
+        let stored = try Self.storedPrecision(extra)
         module = try Self.module(
-            name: name, arguments: arguments, source: source, weights: directory.checkpoint.tensors, file: path)
+            name: name, arguments: arguments, source: source, weights: directory.checkpoint.tensors, file: path,
+            stored: stored)
+        let gpt = module as? MultimodalGPT
+        self.weights = gpt == nil ? .float32 : weights ?? stored
+        if self.weights != stored { gpt?.reduceWeights(to: self.weights) }
         tokenizer =
             directory.tokenizerFiles.isEmpty
             ? nil : try TokenizerFiles.load(from: URL(fileURLWithPath: path).appendingPathComponent("tokenizer"))
@@ -101,21 +113,25 @@ public struct PretrainedModel {
     ///   - weights: the state dict.
     ///   - file: where it comes from, for messages.
     ///   - matcher: renames and leniency.
+    ///   - stored: what the weights of a GPT's linear layers are stored as.
     /// - Returns: the module with its weights.
     /// - Throws: ``ModelError``, or ``CheckpointError`` with code `.stateDictMismatch`.
     public static func module(
         name: String, arguments: JSONObject, source: String, weights: [String: Tensor], file: String,
-        matcher: StateDictMatcher = StateDictMatcher()
+        matcher: StateDictMatcher = StateDictMatcher(), stored: WeightPrecision = .float32
     ) throws -> Module {
         let module = try ModelRegistry.unfilled(name, JSONFields(arguments, source: source))
-        try assign(weights, to: module, file: file, matcher: matcher)
+        var weights = weights
+        let reduced = try reducedLayers(of: module, stored: stored, weights: &weights, source: source, file: file)
+        try assign(weights, to: module, file: file, matcher: matcher, besides: Set(reduced.map(\.key)))
+        for (_, layer, rows) in reduced { layer.reduce(to: rows) }
         return module
     }
 
     /// Gives a module the weights of a model directory, to train on from them; every key must be there, and no other.
     ///
     /// - Parameters:
-    ///   - path: the model directory.
+    ///   - path: the model directory; its weights are floats.
     ///   - module: what takes the weights.
     ///   - kept: the beginning of keys that the module keeps its own values for.
     /// - Returns: the directory's tensors, those left out included.
@@ -131,10 +147,12 @@ public struct PretrainedModel {
         return all
     }
 
+    /// - Parameter taken: keys that get their values otherwise.
     private static func assign(
-        _ weights: [String: Tensor], to module: Module, file: String, matcher: StateDictMatcher
+        _ weights: [String: Tensor], to module: Module, file: String, matcher: StateDictMatcher,
+        besides taken: Set<String> = []
     ) throws {
-        let expected = module.stateDictionary.map { key, value in
+        let expected = module.stateDictionary.filter { !taken.contains($0.key) }.map { key, value in
             StateDictMatcher.Entry(key, shape: value.shape, dtype: value.dtype)
         }
         let match = try matcher.match(expected.sorted { $0.key < $1.key }, with: weights, source: file)

@@ -19,6 +19,9 @@ open class Module {
     /// Called after parameters or buffers were set from outside, so that what was derived from them can be dropped.
     open func stateDidChange() {}
 
+    /// Called for every module below one that is packed for inference, parts after the whole.
+    open func packWeights() {}
+
     /// Every parameter, buffer and module below this module, in declaration order.
     final var state: ModuleState {
         if let cachedState { return cachedState }
@@ -104,9 +107,11 @@ public final class Parameter {
     public let key: String?
     /// Whether gradients flow to it and optimizers move it.
     public var isTrainable = true {
-        didSet { current = isTrainable ? current.detached.tracked() : current.detached }
+        didSet { wrappedValue = wrappedValue }
     }
     private var current: Tensor
+    /// Makes the value whenever it is read, instead of ``current``.
+    private var source: (() -> Tensor)?
 
     /// A parameter with its first value.
     public init(wrappedValue: Tensor, key: String? = nil) {
@@ -116,16 +121,30 @@ public final class Parameter {
 
     /// The value, on the tape while trainable.
     public var wrappedValue: Tensor {
-        get { current }
-        set { current = isTrainable ? newValue.detached.tracked() : newValue.detached }
+        get { source?() ?? current }
+        set {
+            source = nil
+            current = isTrainable ? newValue.detached.tracked() : newValue.detached
+        }
     }
+
+    /// Gives up the value's memory: from now on it is made anew whenever it is read, until it is set.
+    ///
+    /// Meanwhile the tape does not follow it.
+    public func derive(from source: @escaping () -> Tensor) {
+        self.source = { source().detached }
+        current = Tensor.zeros([0])
+    }
+
+    /// Whether the value is made whenever it is read.
+    public var isDerived: Bool { source != nil }
 
     /// The parameter itself.
     public var projectedValue: Parameter { self }
 
     /// Changes the value in place: nothing else may hold its memory meanwhile, or it is copied.
     public func update(_ body: (inout Tensor) -> Void) {
-        var value = current.detached
+        var value = wrappedValue.detached
         current = Tensor.zeros([0])
         body(&value)
         wrappedValue = value

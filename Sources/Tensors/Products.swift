@@ -83,27 +83,6 @@ private func uniformBatch(_ x: Tensor, _ lead: [Int]) -> (Tensor, step: Int) {
     return (wide.contiguous(), x.size(-2) * x.size(-1))
 }
 
-/// A layer's weights packed once for products with any number of rows.
-public struct PackedWeights: Sendable {
-    let storage: Storage
-    /// The number of outputs.
-    public let outputs: Int
-    /// The number of inputs.
-    public let inputs: Int
-
-    /// Packs `weight`, `[outputs, inputs]`, `float32`.
-    public init(_ weight: Tensor) {
-        precondition(weight.rank == 2 && weight.dtype == .float32, "PackedWeights: needs a float32 matrix")
-        (outputs, inputs) = (weight.shape[0], weight.shape[1])
-        storage = Storage(byteCount: max(64, mm_packed_size_f32(outputs, inputs)))
-        let dense = weight.contiguous()
-        withTensors(dense) {
-            mm_pack_f32(
-                outputs, inputs, dense.pointer(Float.self), storage.pointer.assumingMemoryBound(to: Float.self))
-        }
-    }
-}
-
 extension Tensor {
     /// `activation(x weightᵀ + bias)`.
     ///
@@ -129,8 +108,8 @@ extension Tensor {
         let records = GradientMode.isEnabled && inputs.contains { $0.node != nil }
         let x = detached.contiguousRows()
         let w = weight.detached
-        let fused = records ? .identity : activation
-        let result = Self.linearProduct(x, w, bias?.detached, fused, records ? nil : packed)
+        if !records, dtype == .float32, let packed { return x.linear(packed, bias: bias, activation: activation) }
+        let result = Self.linearProduct(x, w, bias?.detached, records ? .identity : activation)
         guard records else { return result }
         let (needsX, needsW) = (node != nil, weight.node != nil)
         let recorded = result.recorded(from: inputs) { gradient in
@@ -146,13 +125,13 @@ extension Tensor {
     }
 
     /// Contiguous, except that equally spaced rows stay as they are.
-    private func contiguousRows() -> Tensor {
+    func contiguousRows() -> Tensor {
         if rank == 2, strides[1] == 1, strides[0] >= shape[1] { return self }
         return contiguous()
     }
 
     private static func linearProduct(
-        _ x: Tensor, _ w: Tensor, _ bias: Tensor?, _ activation: Activation, _ packed: PackedWeights?
+        _ x: Tensor, _ w: Tensor, _ bias: Tensor?, _ activation: Activation
     ) -> Tensor {
         let (n, k) = (w.shape[0], w.shape[1])
         let m = k == 0 ? x.shape.dropLast().reduce(1, *) : x.count / k
@@ -161,11 +140,7 @@ extension Tensor {
         let row = x.rank == 2 ? x.strides[0] : k
         let dense = bias?.contiguous()
         withTensors(x, w, dense) {
-            if x.dtype == .float32, let packed {
-                mm_gemm_packed_f32(
-                    m, n, k, x.pointer(Float.self), row, packed.storage.pointer.assumingMemoryBound(to: Float.self),
-                    result.mutablePointer(Float.self), n, dense?.pointer(Float.self), activation.kernelCode)
-            } else if x.dtype == .float32 {
+            if x.dtype == .float32 {
                 mm_gemm_f32(
                     m, n, k, x.pointer(Float.self), row, 1, w.pointer(Float.self), w.strides[1], w.strides[0],
                     result.mutablePointer(Float.self), n, 0, dense?.pointer(Float.self), activation.kernelCode)

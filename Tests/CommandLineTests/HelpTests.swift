@@ -4,7 +4,7 @@ import Testing
 @Suite struct HelpTests {
     static let verbs = [
         "text-to-video", "text-to-image", "continue", "encode", "decode", "reconstruct", "tokenize", "convert",
-        "inspect",
+        "quantize", "inspect",
         "models",
     ]
 

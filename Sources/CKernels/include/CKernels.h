@@ -61,6 +61,33 @@ void mm_pack_f32(long n, long k, const float *weights, float *packed);
 void mm_gemm_packed_f32(long m, long n, long k, const float *a, long a_row, const float *packed, float *c, long c_row,
                         const float *bias, int activation);
 
+// ---- Weights of few bits (weights) ------------------------------------------------------------------------------------
+
+// How weights [n, k] (outputs first) are kept for inference. As rows, the way files hold them:
+//   bf16  [n, k] 16-bit floats, no scales;
+//   int8  [n, k] in -127...127 with a scale (float) per row: w = value * scale;
+//   int4  groups of 32 along k (the last one filled with zeros), 16 bytes each: value 2i of a group in the low half of its
+//         byte i, value 2i+1 in the high half, each plus 8; a scale (bf16) per group: w = (value - 8) * scale.
+enum mm_weight_kind { MM_WEIGHTS_BF16 = 1, MM_WEIGHTS_INT8 = 2, MM_WEIGHTS_INT4 = 3 };
+enum { MM_INT4_GROUP = 32 };
+// Bytes of a row's values.
+long mm_weights_row_bytes(int kind, long k);
+// The nearest such weights; `values` and `scales` as above. A row (int4: group) that holds something that is not a number
+// gets a scale that is none.
+void mm_weights_quantize(int kind, long n, long k, const float *w, void *values, void *scales);
+// Rows packed once for products; the packed form is the same for every instruction set and 64-byte aligned.
+size_t mm_weights_packed_size(int kind, long n, long k);
+void mm_weights_pack(int kind, long n, long k, const void *values, const void *scales, void *packed);
+// Outputs first ..< first + count of packed weights as floats [count, k].
+void mm_weights_unpack(int kind, long n, long k, const void *packed, long first, long count, float *w);
+// C[i,j] = act(sum_k A[i,k] W[j,k] + bias[j]) for any number of rows. A row's bits depend on nothing but that row:
+//   bf16  the bits of mm_gemm_f32 with the widened weights;
+//   int8  A's row is rounded to 255 steps (scale: its largest magnitude / 127), products are summed exactly;
+//   int4  likewise, exactly within a group, then group after group as floats.
+// int8 and int4 have the same bits under every instruction set, up to the activation. k is at most 131072.
+void mm_gemm_weights_f32(int kind, long m, long n, long k, const float *a, long a_row, const void *packed, float *c,
+                         long c_row, const float *bias, int activation);
+
 // ---- Convolution (conv) ----------------------------------------------------------------------------------------------
 
 // A 3-D convolution (2-D: depth 1) of NCDHW tensors without gaps. Output size must satisfy, per axis,

@@ -46,19 +46,9 @@ struct DecodingTables {
     let vectors: Tensor
     /// Those of all places in the output, `[places, width]`.
     let positions: Tensor
-    /// The rows of the scores' weight that belong to the output, `[output ids, width]`.
-    let headWeight: Tensor
-    let head: PackedWeights
 }
 
 extension MultimodalGPT {
-    /// Packs the weights for speed and forgets what was derived from earlier ones; call it before decoding and again
-    /// after the parameters changed.
-    public func prepareForDecoding() {
-        packForInference()
-        decodingTables = nil
-    }
-
     /// An empty cache for sequences of this model.
     public func makeCache(rows: Int, type: CacheType = .float32) -> KeyValueCache {
         KeyValueCache(decoderConfiguration.cacheShape(type), rows: rows)
@@ -91,7 +81,7 @@ extension MultimodalGPT {
         }
         let chosen = wanted.count == end ? states : states.rows(Tensor(wanted))
         // Scores of the output modality only: the other columns are never drawn from here.
-        return norm(chosen).linear(tables.headWeight, packed: tables.head)
+        return norm(chosen).linear(head())
     }
 
     /// Reads the input and the start of the output of sequences that are equally long.
@@ -128,14 +118,19 @@ extension MultimodalGPT {
     private func tables() -> DecodingTables {
         if let decodingTables { return decodingTables }
         let made = withoutGradients {
-            let weight = toLogit.weight.detached.sliced(0, inputTokenCount..<(inputTokenCount + outputTokenCount))
             let places = Tensor.range(outputLength).reshaped(to: [1, -1])
             return DecodingTables(
                 vectors: embedded(Tensor.range(outputTokenCount), .output).detached,
-                positions: mmDecoder.outPosEmb(places).detached.selected(0, 0).contiguous(), headWeight: weight,
-                head: PackedWeights(weight))
+                positions: mmDecoder.outPosEmb(places).detached.selected(0, 0).contiguous())
         }
         decodingTables = made
+        return made
+    }
+
+    private func head() -> PackedWeights {
+        if let outputHead { return outputHead }
+        let made = PackedWeights(toLogit.rows().outputs(outputColumns))
+        outputHead = made
         return made
     }
 

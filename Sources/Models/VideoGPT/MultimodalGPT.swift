@@ -115,6 +115,8 @@ public final class MultimodalGPT: Module {
     public let latentShape: [Int]
     /// What decoding derives from the parameters; see `MultimodalGPT+Decoding.swift`.
     var decodingTables: DecodingTables?
+    /// The part of the scores' weights that belongs to the output modality, packed.
+    var outputHead: PackedWeights?
 
     /// Joins the parts.
     ///
@@ -169,7 +171,43 @@ public final class MultimodalGPT: Module {
     /// The shape of the decoder.
     public var decoderConfiguration: TransformerDecoderConfiguration { mmDecoder.decoder.configuration }
 
-    public override func stateDidChange() { decodingTables = nil }
+    public override func stateDidChange() {
+        decodingTables = nil
+        if !toLogit.isReduced { outputHead = nil }
+    }
+
+    public override func packWeights() {
+        decodingTables = nil
+        // What is packed in fewer bits stays: the layer's own values may be rounded once more by now.
+        if let outputHead, outputHead.precision != .float32, outputHead.precision == toLogit.precision { return }
+        outputHead = toLogit.weight.dtype == .float32 ? PackedWeights(toLogit.rows().outputs(outputColumns)) : nil
+    }
+
+    /// The columns of the scores that belong to the output modality.
+    var outputColumns: Range<Int> { inputTokenCount..<(inputTokenCount + outputTokenCount) }
+
+    /// The linear layers whose weights may be kept in fewer bits, by key: those of the decoder, the projections and the
+    /// scores; not the VQVAE's.
+    public var reducibleLayers: [(key: String, layer: Linear)] {
+        modules.compactMap { key, module in
+            guard !key.hasPrefix("in_tokenizer."), !key.hasPrefix("out_tokenizer."), let layer = module as? Linear
+            else {
+                return nil
+            }
+            return (key, layer)
+        }
+    }
+
+    /// What a layer's weights are kept as when the model's are kept in a precision: the scores, where an error is seen at
+    /// once, have 8 bits at least.
+    public static func precision(of key: String, in precision: WeightPrecision) -> WeightPrecision {
+        precision == .int4 && key == "to_logit" ? .int8 : precision
+    }
+
+    /// Keeps the weights of ``reducibleLayers`` in a precision from now on; ``packForInference(precision:)`` packs them.
+    public func reduceWeights(to precision: WeightPrecision) {
+        for (key, layer) in reducibleLayers { layer.reduce(to: Self.precision(of: key, in: precision)) }
+    }
 
     /// The vectors of a modality's ids, projected to the width.
     func embedded(_ ids: Tensor, _ modality: Modality) -> Tensor {

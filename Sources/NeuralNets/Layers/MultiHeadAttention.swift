@@ -40,6 +40,8 @@ public final class MultiHeadAttention: Module {
     public let heads: Int
     private let pattern: AttentionPattern
     private let dropout: Double
+    /// Query, key and value as one product, for inference.
+    private var joined: (weights: PackedWeights, bias: Tensor?)?
 
     /// An attention layer.
     ///
@@ -68,6 +70,28 @@ public final class MultiHeadAttention: Module {
         self.dropout = dropout
     }
 
+    public override func stateDidChange() {
+        if !query.isReduced { joined = nil }
+    }
+
+    /// Packs query, key and value together where they read the same input.
+    ///
+    /// Attention along an axis reads them apart: it would have to copy what lies between the others.
+    public override func packWeights() {
+        guard pattern == .full else { return }
+        if let joined, joined.weights.precision != .float32, joined.weights.precision == query.precision { return }
+        joined = Linear.packedTogether([query, key, value])
+    }
+
+    /// The projections of self-attention; in inference one product, whose columns have the bits of three.
+    private func projected(_ x: Tensor) -> (query: Tensor, key: Tensor, value: Tensor) {
+        guard let joined, !x.isRecording, query.isReduced || !query.weight.isRecording else {
+            return (query(x), key(x), value(x))
+        }
+        let parts = x.linear(joined.weights, bias: joined.bias).split(-1, into: 3)
+        return (parts[0], parts[1], parts[2])
+    }
+
     /// Attends from `x` to `source` (to itself when `nil`).
     ///
     /// - Parameters:
@@ -78,8 +102,7 @@ public final class MultiHeadAttention: Module {
     public func callAsFunction(
         _ x: Tensor, source: Tensor? = nil, options: AttentionOptions = AttentionOptions(), _ context: ForwardContext
     ) -> (output: Tensor, weights: Tensor?) {
-        let source = source ?? x
-        let (queries, keys, values) = (query(x), key(source), value(source))
+        let (queries, keys, values) = source.map { (query(x), key($0), value($0)) } ?? projected(x)
         let rate = context.isTraining ? dropout : 0
         let drop = rate > 0 ? (probability: rate, key: context.nextKey("attention")) : nil
         if case .axial(let axis) = pattern, options.isPlain {
@@ -135,7 +158,8 @@ public final class MultiHeadAttention: Module {
     ///   - pieces: which tokens belong to which row of the cache.
     /// - Returns: `[tokens, width]`.
     public func callAsFunction(_ x: Tensor, cache: inout KeyValueCache, layer: Int, _ pieces: [CachePiece]) -> Tensor {
-        output(cache.attended(layer: layer, pieces, query: query(x), key: key(x), value: value(x)))
+        let (queries, keys, values) = projected(x)
+        return output(cache.attended(layer: layer, pieces, query: queries, key: keys, value: values))
     }
 
     private func attend(

@@ -20,9 +20,9 @@ struct ModelOptions: ParsableArguments {
         }
     }
 
-    /// Reads the model.
-    func load() throws -> PretrainedModel {
+    /// Reads the model, its linear weights in a precision; as they are stored when `nil`.
+    func load(weights: WeightPrecision? = nil) throws -> PretrainedModel {
         if let threads { Threads.count = threads }
-        return try PretrainedModel(contentsOf: model ?? DefaultModel.path())
+        return try PretrainedModel(contentsOf: model ?? DefaultModel.path(), weights: weights)
     }
 }

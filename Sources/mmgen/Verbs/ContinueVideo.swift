@@ -38,6 +38,7 @@ struct ContinueVideo: ParsableCommand {
     var onlyNew = false
 
     @OptionGroup(title: "Model") var model: ModelOptions
+    @OptionGroup(title: "Precision") var precision: PrecisionOptions
     @OptionGroup(title: "Sampling") var sampling: SamplingFlags
     @OptionGroup(title: "Output") var output: ClipOutputOptions
 
@@ -55,7 +56,7 @@ struct ContinueVideo: ParsableCommand {
 
     func run() throws {
         let console = printing.console
-        let model = try model.load()
+        let model = try model.load(weights: precision.weights)
         guard let gpt = model.gpt else {
             throw VerbError(
                 "The model \(model.path) (\(model.name)) generates nothing; a GPT such as text_video_gpt does.")

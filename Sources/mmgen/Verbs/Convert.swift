@@ -101,13 +101,20 @@ struct Convert: ParsableCommand {
     func run() throws {
         let console = printing.console
         let source = try weights.flatMap {
-            ModelDirectory.isModelDirectory($0) ? try PretrainedModel(contentsOf: $0) : nil
+            ModelDirectory.isModelDirectory($0) ? try PretrainedModel(contentsOf: $0, weights: .float32) : nil
         }
         guard let name = name ?? source?.name else {
             throw VerbError("Give the model's --name; 'mmgen models' lists them.")
         }
         let arguments = try config.map(Self.arguments) ?? source?.arguments ?? JSONObject()
-        let module = try module(name: name, arguments: arguments, console)
+        let isReduced = try source != nil && PretrainedModel.storedPrecision(at: weights ?? "") != .float32
+        // What is stored in fewer bits has been widened already; the keys are not those of a state dict.
+        if isReduced, config != nil || self.name.map({ $0 != source?.name }) ?? false {
+            throw VerbError(
+                "The weights of \(weights ?? "") are not floats; leave out --name and --config to widen them.")
+        }
+        let widened = isReduced ? source?.module : nil
+        let module = try widened ?? module(name: name, arguments: arguments, console)
         var media = source?.media ?? PretrainedModel.Media()
         if let frameRate { media.frameRate = frameRate }
         if pixelRange.count == 2 { media.pixelRange = pixelRange[0]...pixelRange[1] }

@@ -25,17 +25,21 @@ struct Inspect: ParsableCommand {
 
     func run() throws {
         let console = printing.console
-        let checkpoint = try CheckpointReader.open(path, options: ReadOptions(stateDictKey: stateDictKey))
+        let checkpoint = try CheckpointReader.open(
+            path, options: ReadOptions(stateDictKey: stateDictKey, keepsInt8: true))
         let configuration =
             ModelDirectory.isModelDirectory(path) ? try ModelDirectory.Configuration(path: path + "/config.json") : nil
         if console.isJSON { return print(json(checkpoint, configuration).serialized(pretty: true), terminator: "") }
         if let configuration {
             print("model \(configuration.model)")
+            if let weights = configuration.extra[PretrainedModel.precisionKey]?.stringValue {
+                print("linear weights in \(weights)")
+            }
             for (key, value) in configuration.arguments.members { print("  \(key) = \(value.serialized())") }
         }
         for (key, value) in checkpoint.metadata.sorted(by: { $0.key < $1.key }) { print("\(key): \(shortened(value))") }
         let rows = checkpoint.names.compactMap { name in
-            checkpoint[name].map { (name, $0.dtype.rawValue, Self.shape($0)) }
+            checkpoint[name].map { (name, Self.type(name, $0, checkpoint), Self.shape($0)) }
         }
         let width = rows.map(\.0.count).max() ?? 0
         for (name, dtype, shape) in rows {
@@ -57,13 +61,17 @@ struct Inspect: ParsableCommand {
             checkpoint.names.compactMap { name in
                 checkpoint[name].map {
                     [
-                        "name": .string(name), "dtype": .string($0.dtype.rawValue),
+                        "name": .string(name), "dtype": .string(Self.type(name, $0, checkpoint)),
                         "shape": .array($0.shape.map { .integer($0) }),
                     ]
                 }
             })
         result["skipped"] = .array(checkpoint.skipped.map { .string($0) })
         return .object(result)
+    }
+
+    private static func type(_ name: String, _ tensor: Tensor, _ checkpoint: Checkpoint) -> String {
+        checkpoint.int8Names.contains(name) ? "int8" : tensor.dtype.rawValue
     }
 
     private static func shape(_ tensor: Tensor) -> String {

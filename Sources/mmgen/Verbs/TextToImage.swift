@@ -13,6 +13,7 @@ struct TextToImage: ParsableCommand {
 
     @OptionGroup(title: "Prompts") var prompts: PromptOptions
     @OptionGroup(title: "Model") var model: ModelOptions
+    @OptionGroup(title: "Precision") var precision: PrecisionOptions
     @OptionGroup(title: "Sampling") var sampling: SamplingFlags
     @OptionGroup(title: "Output") var output: ClipOutputOptions
 
@@ -23,8 +24,7 @@ struct TextToImage: ParsableCommand {
 
     func run() throws {
         try generateFromText(
-            model: model, prompts: prompts, sampling: sampling, output: output, tokensOut: tokensOut,
-            printing: printing,
-            isImage: true)
+            model: model, precision: precision, prompts: prompts, sampling: sampling, output: output,
+            tokensOut: tokensOut, printing: printing, isImage: true)
     }
 }

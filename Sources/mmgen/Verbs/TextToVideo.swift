@@ -18,6 +18,7 @@ struct TextToVideo: ParsableCommand {
 
     @OptionGroup(title: "Prompts") var prompts: PromptOptions
     @OptionGroup(title: "Model") var model: ModelOptions
+    @OptionGroup(title: "Precision") var precision: PrecisionOptions
     @OptionGroup(title: "Sampling") var sampling: SamplingFlags
     @OptionGroup(title: "Output") var output: ClipOutputOptions
 
@@ -28,19 +29,18 @@ struct TextToVideo: ParsableCommand {
 
     func run() throws {
         try generateFromText(
-            model: model, prompts: prompts, sampling: sampling, output: output, tokensOut: tokensOut,
-            printing: printing,
-            isImage: false)
+            model: model, precision: precision, prompts: prompts, sampling: sampling, output: output,
+            tokensOut: tokensOut, printing: printing, isImage: false)
     }
 }
 
 /// What text-to-video and text-to-image do.
 func generateFromText(
-    model options: ModelOptions, prompts: PromptOptions, sampling: SamplingFlags, output: ClipOutputOptions,
-    tokensOut: String?, printing: ConsoleOptions, isImage: Bool
+    model options: ModelOptions, precision: PrecisionOptions, prompts: PromptOptions, sampling: SamplingFlags,
+    output: ClipOutputOptions, tokensOut: String?, printing: ConsoleOptions, isImage: Bool
 ) throws {
     let console = printing.console
-    let model = try options.load()
+    let model = try options.load(weights: precision.weights)
     guard let gpt = model.gpt else {
         throw VerbError("The model \(model.path) (\(model.name)) generates nothing; a GPT such as text_video_gpt does.")
     }

@@ -1,0 +1,235 @@
+// Weights of few bits: quantizing rows, packing them into panels, and the way back. Plain loops, run once per model.
+//
+// Memory: rows are [n, k] as files hold them (CKernels.h); panels as weights.h says.
+#include "weights.h"
+
+#include <math.h>
+#include <string.h>
+
+static inline uint16_t bf16_of(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    if ((bits & 0x7fffffff) > 0x7f800000) return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+static inline float of_bf16(uint16_t half) {
+    const uint32_t bits = (uint32_t)half << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+long mm_weights_row_bytes(int kind, long k) {
+    return kind == MM_WEIGHTS_BF16 ? 2 * k : kind == MM_WEIGHTS_INT8 ? k : weight_groups(k) * (weight_group / 2);
+}
+
+size_t mm_weights_packed_size(int kind, long n, long k) {
+    const long panels = (n + weight_columns - 1) / weight_columns;
+    return (size_t)panels * (size_t)weight_panel_bytes(kind, k);
+}
+
+// ---- Quantizing ------------------------------------------------------------------------------------------------------
+
+// The largest magnitude, NaN when there is one among the values: as integers NaNs are above all numbers.
+static float largest_magnitude(long count, const float *w) {
+    uint32_t most = 0;
+    for (long i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, w + i, 4);
+        bits &= 0x7fffffff;
+        most = bits > most ? bits : most;
+    }
+    float magnitude;
+    memcpy(&magnitude, &most, 4);
+    return magnitude;
+}
+
+static void quantize_int8(long k, const float *w, int8_t *values, float *scale) {
+    const float most = largest_magnitude(k, w);
+    if (!(most < INFINITY)) {
+        *scale = NAN;
+        memset(values, 1, (size_t)k);
+        return;
+    }
+    // Below this the inverse is no number; such a row is nothing beside any other.
+    const int is_zero = !(most > 0x1p-100f);
+    *scale = is_zero ? 0 : most / 127;
+    const float inverse = is_zero ? 0 : 127 / most;
+    for (long i = 0; i < k; i++) values[i] = (int8_t)lrintf(fminf(fmaxf(w[i] * inverse, -127), 127));
+}
+
+static float nibble_error(const float *w, long count, float scale) {
+    const float inverse = 1 / scale;
+    float error = 0;
+    for (long i = 0; i < count; i++) {
+        const float q = rintf(fminf(fmaxf(w[i] * inverse, -8), 7));
+        error += (w[i] - q * scale) * (w[i] - q * scale);
+    }
+    return error;
+}
+
+// The value of the largest magnitude becomes -8 or about that: of a few scales the one with the least squared error.
+static uint16_t nibble_scale(const float *w, long count) {
+    if (!(largest_magnitude(count, w) < INFINITY)) return 0x7fc0;  // NaN
+    float extreme = 0;
+    for (long i = 0; i < count; i++)
+        if (fabsf(w[i]) > fabsf(extreme)) extreme = w[i];
+    if (!(fabsf(extreme) > 0x1p-100f)) return 0;
+    uint16_t best = 0;
+    float least = INFINITY;
+    for (int step = 0; step <= 12; step++) {
+        // -8 exactly, then down to -6; above 8 the extreme itself would be cut off.
+        const float divisor = step == 12 ? 7.0f : -8.0f - 0.5f + 0.25f * (float)step;
+        const uint16_t scale = bf16_of(extreme / divisor);
+        const float error = nibble_error(w, count, of_bf16(scale));
+        if (error < least) least = error, best = scale;
+    }
+    return best;
+}
+
+static inline uint8_t nibble(float x) {
+    // A NaN becomes 0 here; its group's scale says what it was.
+    return x == x ? (uint8_t)(8 + (int)rintf(fminf(fmaxf(x, -8), 7))) : 8;
+}
+
+static void quantize_int4(long k, const float *w, uint8_t *values, uint16_t *scales) {
+    for (long group = 0; group < weight_groups(k); group++) {
+        const long first = group * weight_group, count = k - first < weight_group ? k - first : weight_group;
+        const uint16_t half = nibble_scale(w + first, count);
+        const float scale = of_bf16(half), inverse = scale == 0 ? 0 : 1 / scale;
+        uint8_t nibbles[weight_group];
+        for (long i = 0; i < weight_group; i++)
+            nibbles[i] = i < count ? nibble(w[first + i] * inverse) : 8;
+        for (long i = 0; i < weight_group / 2; i++)
+            values[group * (weight_group / 2) + i] = (uint8_t)(nibbles[2 * i] | nibbles[2 * i + 1] << 4);
+        scales[group] = half;
+    }
+}
+
+typedef struct {
+    int kind;
+    long n, k;
+    const float *w;
+    uint8_t *values;
+    void *scales;
+} quantize_job;
+
+static void quantize_row(void *context, long row) {
+    const quantize_job *job = context;
+    const float *w = job->w + row * job->k;
+    uint8_t *values = job->values + row * mm_weights_row_bytes(job->kind, job->k);
+    switch (job->kind) {
+        case MM_WEIGHTS_BF16:
+            for (long i = 0; i < job->k; i++) {
+                const uint16_t half = bf16_of(w[i]);
+                memcpy(values + 2 * i, &half, 2);
+            }
+            break;
+        case MM_WEIGHTS_INT8: quantize_int8(job->k, w, (int8_t *)values, (float *)job->scales + row); break;
+        default: quantize_int4(job->k, w, values, (uint16_t *)job->scales + row * weight_groups(job->k));
+    }
+}
+
+void mm_weights_quantize(int kind, long n, long k, const float *w, void *values, void *scales) {
+    quantize_job job = {kind, n, k, w, values, scales};
+    mm_parallel(n, quantize_row, &job);
+}
+
+// ---- Packing ---------------------------------------------------------------------------------------------------------
+
+typedef struct {
+    int kind;
+    long n, k;
+    const uint8_t *values;
+    const void *scales;
+    uint8_t *packed;
+} pack_job;
+
+static void pack_weight_panel(void *context, long panel) {
+    const pack_job *job = context;
+    const long k = job->k, row_bytes = mm_weights_row_bytes(job->kind, k), bytes = weight_panel_bytes(job->kind, k);
+    const long first = panel * weight_columns;
+    const long columns = job->n - first < weight_columns ? job->n - first : weight_columns;
+    uint8_t *to = job->packed + panel * bytes;
+    memset(to, 0, (size_t)bytes);
+    for (long j = 0; j < columns; j++) {
+        const uint8_t *from = job->values + (first + j) * row_bytes;
+        switch (job->kind) {
+            case MM_WEIGHTS_BF16:
+                for (long i = 0; i < k; i++) memcpy(to + (i / 2 * weight_columns + j) * 4 + i % 2 * 2, from + 2 * i, 2);
+                break;
+            case MM_WEIGHTS_INT8: {
+                memcpy(to + 4 * j, (const float *)job->scales + first + j, 4);
+                uint8_t *lanes = to + 4 * weight_columns;
+                static const int place[4] = {0, 2, 1, 3};
+                for (long i = 0; i < k; i++) lanes[(i / 4 * weight_columns + j) * 4 + place[i % 4]] = from[i];
+                break;
+            }
+            default: {
+                const long groups = weight_groups(k), group_bytes = groups > 0 ? bytes / groups : 0;
+                for (long g = 0; g < groups; g++) {
+                    uint8_t *group = to + g * group_bytes;
+                    const uint8_t *source = from + g * (weight_group / 2);
+                    memcpy(group + 2 * j, (const uint16_t *)job->scales + (first + j) * groups + g, 2);
+                    for (long i = 0; i < weight_group; i++) {
+                        const int value = source[i / 2] >> 4 * (i % 2) & 15;
+                        group[2 * weight_columns + (i / 8 * weight_columns + j) * 4 + i % 4] |=
+                            (uint8_t)(value << (i % 8 < 4 ? 0 : 4));
+                    }
+                }
+            }
+        }
+    }
+}
+
+void mm_weights_pack(int kind, long n, long k, const void *values, const void *scales, void *packed) {
+    pack_job job = {kind, n, k, values, scales, packed};
+    mm_parallel((n + weight_columns - 1) / weight_columns, pack_weight_panel, &job);
+}
+
+typedef struct {
+    int kind;
+    long n, k, first;
+    const uint8_t *packed;
+    float *w;
+} unpack_job;
+
+static void unpack_row(void *context, long row) {
+    const unpack_job *job = context;
+    const long k = job->k, bytes = weight_panel_bytes(job->kind, k), output = job->first + row;
+    const long j = output % weight_columns;
+    const uint8_t *from = job->packed + output / weight_columns * bytes;
+    float *w = job->w + row * k;
+    for (long i = 0; i < k; i++) {
+        switch (job->kind) {
+            case MM_WEIGHTS_BF16: {
+                uint16_t half;
+                memcpy(&half, from + (i / 2 * weight_columns + j) * 4 + i % 2 * 2, 2);
+                w[i] = of_bf16(half);
+                break;
+            }
+            case MM_WEIGHTS_INT8: {
+                static const int place[4] = {0, 2, 1, 3};
+                float scale;
+                memcpy(&scale, from + 4 * j, 4);
+                const uint8_t *lanes = from + 4 * weight_columns;
+                w[i] = (float)(int8_t)lanes[(i / 4 * weight_columns + j) * 4 + place[i % 4]] * scale;
+                break;
+            }
+            default: {
+                const long within = i % weight_group;
+                const uint8_t *group = from + i / weight_group * (bytes / weight_groups(k));
+                uint16_t half;
+                memcpy(&half, group + 2 * j, 2);
+                const uint8_t pair = group[2 * weight_columns + (within / 8 * weight_columns + j) * 4 + within % 4];
+                w[i] = (float)((within % 8 < 4 ? pair & 15 : pair >> 4) - 8) * of_bf16(half);
+            }
+        }
+    }
+}
+
+void mm_weights_unpack(int kind, long n, long k, const void *packed, long first, long count, float *w) {
+    if (k <= 0) return;
+    unpack_job job = {kind, n, k, first, packed, w};
+    mm_parallel(count, unpack_row, &job);
+}
