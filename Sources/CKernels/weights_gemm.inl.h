@@ -14,7 +14,7 @@ typedef struct {
     long c_row;
     epilogue finish;
     int has_finish;
-    rows_job x;
+    integer_rows x;
     cut rows, panels;
 } packed_job;
 
@@ -88,7 +88,7 @@ static void gemm_weights(int kind, long m, long n, long k, const float *a, long 
         values = mm_scratch_take(most(64, m * padded * (is_int8 ? 2 : 1)));
         scales = mm_scratch_take(sizeof(float) * m);
         if (!is_int8) sums = mm_scratch_take(most(64, sizeof(int32_t) * m * (padded / weight_group)));
-        job.x = (rows_job){m, k, a, a_row, is_int8 ? values : NULL, is_int8 ? NULL : values, sums, scales};
+        job.x = (integer_rows){m, k, a, a_row, is_int8 ? values : NULL, is_int8 ? NULL : values, sums, scales};
         quantize_rows(&job.x);
     }
     const long threads = mm_thread_count(), panels = divide_up(n, weight_columns);

@@ -11,7 +11,7 @@ typedef struct {
     int8_t *narrow;     // the two
     int32_t *group_sum;  // with `narrow`: 8 * the sum of each group of 32, what the offset of the weights adds
     float *scale;
-} rows_job;
+} integer_rows;
 
 MM_INLINE long padded_depth(long k) { return divide_up(k, weight_group) * weight_group; }
 
@@ -49,7 +49,7 @@ MM_INLINE int32_t rounded_product(float x, float inverse) {
 }
 
 static void quantize_row(void *context, long row) {
-    const rows_job *job = context;
+    const integer_rows *job = context;
     const long k = job->k, padded = padded_depth(k);
     const float *x = job->a + row * job->a_row;
     const float inverse = row_inverse(x, k, job->scale + row);
@@ -73,7 +73,7 @@ static void quantize_row(void *context, long row) {
     }
 }
 
-static void quantize_rows(rows_job *job) {
+static void quantize_rows(integer_rows *job) {
     // A few rows are done sooner than a second thread could begin.
     if (job->m * job->k < 16384)
         for (long row = 0; row < job->m; row++) quantize_row(job, row);

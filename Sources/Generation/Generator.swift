@@ -11,9 +11,9 @@ import Tensors
 ///
 /// A generator and its model belong to one task.
 public final class Generator {
-    private let model: MultimodalGPT
+    let model: MultimodalGPT
     private let emptyPrompt: [Int]?
-    private let cacheType: CacheType
+    let cacheType: CacheType
 
     /// A generator over a model, whose weights are packed for speed.
     ///

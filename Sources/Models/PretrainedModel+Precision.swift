@@ -1,5 +1,6 @@
-// Linear weights that a model directory stores in fewer bits: `config.json` says "weights": "int8", and beside a layer's
-// `weight` stands `weight.scale` (docs/FORMATS.md).
+// In how many bits a model directory is to be computed with. Linear weights may be stored in fewer: `config.json` says
+// "weights": "int8", and beside a layer's `weight` stands `weight.scale`. "kv": "int8" says what keys and values are kept
+// as (docs/FORMATS.md).
 
 import Checkpoints
 import NeuralNets
@@ -7,19 +8,34 @@ import Tensors
 
 extension PretrainedModel {
     /// The member of `config.json` that says what linear weights are stored as.
-    public static let precisionKey = "weights"
+    public static let weightsKey = "weights"
+    /// The member of `config.json` that says what keys and values are to be kept as.
+    public static let cacheKey = "kv"
 
-    /// What the linear weights of a model directory are stored as.
-    static func storedPrecision(_ fields: JSONFields) throws -> WeightPrecision {
-        let names = WeightPrecision.allCases.map(\.rawValue)
-        let name = try fields.string(precisionKey, oneOf: names, default: WeightPrecision.float32.rawValue)
-        return WeightPrecision(rawValue: name) ?? .float32
+    /// What a member of `config.json` names; `float32` when it is not there.
+    static func kind<Kind: RawRepresentable & CaseIterable>(
+        _ key: String, _ fields: JSONFields
+    ) throws -> Kind where Kind.RawValue == String {
+        let name = try fields.string(key, oneOf: Kind.allCases.map(\.rawValue), default: "float32")
+        guard let kind = Kind(rawValue: name) else { preconditionFailure("PretrainedModel: \(name) is no \(Kind.self)") }
+        return kind
     }
 
     /// What the linear weights of the model directory at a path are stored as, without reading them.
     public static func storedPrecision(at path: String) throws -> WeightPrecision {
         let source = path + "/config.json"
-        return try storedPrecision(JSONFields(ModelDirectory.Configuration(path: source).extra, source: source))
+        return try kind(weightsKey, JSONFields(ModelDirectory.Configuration(path: source).extra, source: source))
+    }
+
+    /// Refuses a model directory whose weights are stored in fewer bits, where floats are needed.
+    ///
+    /// - Throws: ``ModelError`` with code `.invalidInput`.
+    public static func requireFloats(at path: String) throws {
+        guard try storedPrecision(at: path) != .float32 else { return }
+        throw ModelError(
+            .invalidInput,
+            "The weights of \(path) are stored in fewer bits, for generation; 'mmgen convert --weights \(path) -o DIR' "
+                + "makes floats of them.")
     }
 
     /// Takes the weights that are stored in fewer bits out of a state dict.

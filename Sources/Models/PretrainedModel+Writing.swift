@@ -34,12 +34,15 @@ extension PretrainedModel {
 
     /// Writes a model directory whose tokenizer files are given by name and content.
     ///
-    /// - Parameter weights: what the weights of a GPT's linear layers are stored as; with less than `float32` everything else
-    ///   is stored as `float32`.
+    /// - Parameters:
+    ///   - weights: what the weights of a GPT's linear layers are stored as; with less than `float32` everything else is
+    ///     stored as `float32`.
+    ///   - cache: what keys and values are to be kept as.
     public static func write(
         module: Module, name: String, arguments: JSONObject, media: Media, prompts: Prompts,
         tokenizerFiles: [String: [UInt8]], to path: String, dtype: DType = .float32,
-        weights: WeightPrecision = .float32, modelCard: String? = nil, overwrite: Bool = false
+        weights: WeightPrecision = .float32, cache: CacheType = .float32, modelCard: String? = nil,
+        overwrite: Bool = false
     ) throws {
         guard [.float32, .bfloat16, .float16].contains(dtype) else {
             throw CheckpointError(
@@ -54,7 +57,8 @@ extension PretrainedModel {
         var extra: JSONObject = [
             "dtype": .string(dtype.rawValue), "media": json(media), "prompts": json(prompts),
         ]
-        if weights != .float32 { extra["weights"] = .string(weights.rawValue) }
+        if weights != .float32 { extra[weightsKey] = .string(weights.rawValue) }
+        if cache != .float32 { extra[cacheKey] = .string(cache.rawValue) }
         var checkpoint = Checkpoint(
             tensors.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, metadata: ["format": "pt"])
         checkpoint.int8Names = int8Names
@@ -71,14 +75,16 @@ extension PretrainedModel {
     ///   - path: the destination.
     ///   - dtype: what parameters are stored as.
     ///   - weights: what a GPT's linear weights are stored as; `float32` widens what this model keeps in fewer bits.
+    ///   - cache: what keys and values are to be kept as.
     ///   - overwrite: whether a model directory that is already there is replaced.
     public func save(
-        to path: String, dtype: DType = .float32, weights: WeightPrecision = .float32, overwrite: Bool = false
+        to path: String, dtype: DType = .float32, weights: WeightPrecision = .float32, cache: CacheType = .float32,
+        overwrite: Bool = false
     ) throws {
         let directory = try ModelDirectory.read(self.path)
         try Self.write(
             module: module, name: name, arguments: arguments, media: media, prompts: prompts,
-            tokenizerFiles: directory.tokenizerFiles, to: path, dtype: dtype, weights: weights,
+            tokenizerFiles: directory.tokenizerFiles, to: path, dtype: dtype, weights: weights, cache: cache,
             modelCard: directory.modelCard.isEmpty ? nil : directory.modelCard, overwrite: overwrite)
     }
 

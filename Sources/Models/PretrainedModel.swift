@@ -59,6 +59,8 @@ public struct PretrainedModel {
     public let prompts: Prompts
     /// What its linear weights are kept as.
     public let weights: WeightPrecision
+    /// What keys and values are to be kept as while it generates.
+    public let cache: CacheType
     /// The network, its weights loaded as `float32`; those of ``MultimodalGPT/reducibleLayers`` as ``weights``.
     public let module: Module
     /// The tokenizer in `tokenizer/`; `nil` when there is none.
@@ -78,11 +80,12 @@ public struct PretrainedModel {
     ///   - path: the directory.
     ///   - weights: what a GPT's linear weights are kept as; as they are stored when `nil`. With `float32`, weights stored
     ///     in fewer bits are widened.
+    ///   - cache: what keys and values are to be kept as; as the directory says when `nil`, `float32` if it says nothing.
     /// - Throws: ``CheckpointError`` for files that are missing or damaged and, with code `.stateDictMismatch`, one error
     ///   that lists every key that is missing, unexpected or of another shape; ``ModelError`` for a name or arguments
     ///   that make no model; ``TensorError`` for one that is larger than the machine's memory; ``TokenizerError`` for a
     ///   broken tokenizer.
-    public init(contentsOf path: String, weights: WeightPrecision? = nil) throws {
+    public init(contentsOf path: String, weights: WeightPrecision? = nil, cache: CacheType? = nil) throws {
         let directory = try ModelDirectory.read(path)
         let source = (path as NSString).appendingPathComponent("config.json")
         let configuration = directory.configuration
@@ -92,7 +95,8 @@ public struct PretrainedModel {
         arguments = configuration.arguments
         media = try Self.media(extra)
         prompts = try Self.prompts(extra)
-        let stored = try Self.storedPrecision(extra)
+        let stored: WeightPrecision = try Self.kind(Self.weightsKey, extra)
+        self.cache = try cache ?? Self.kind(Self.cacheKey, extra)
         module = try Self.module(
             name: name, arguments: arguments, source: source, weights: directory.checkpoint.tensors, file: path,
             stored: stored)
@@ -135,12 +139,14 @@ public struct PretrainedModel {
     ///   - module: what takes the weights.
     ///   - kept: the beginning of keys that the module keeps its own values for.
     /// - Returns: the directory's tensors, those left out included.
-    /// - Throws: ``CheckpointError``, with code `.stateDictMismatch` if the directory holds another model.
+    /// - Throws: ``CheckpointError``, with code `.stateDictMismatch` if the directory holds another model; ``ModelError``
+    ///   if its weights are no floats.
     @discardableResult
     public static func assign(
         weightsOf path: String, to module: Module, keeping kept: String? = nil
     ) throws -> [String: Tensor] {
         let all = try ModelDirectory.read(path).checkpoint.tensors
+        try requireFloats(at: path)
         let used = all.filter { entry in kept.map { !entry.key.hasPrefix($0) } ?? true }
         try assign(
             used, to: module, file: path, matcher: StateDictMatcher(allowedMissing: kept.map { [$0] } ?? []))

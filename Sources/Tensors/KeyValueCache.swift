@@ -3,9 +3,9 @@ import CKernels
 /// What cached keys and values are stored as; arithmetic is in `float32` always.
 public enum CacheType: String, Sendable, CaseIterable {
     /// As computed.
-    case float32 = "f32"
+    case float32
     /// Rounded to nearest even: half the memory.
-    case bfloat16 = "bf16"
+    case bfloat16
     /// Symmetric bytes with one scale per head and position: about a quarter of the memory.
     case int8
 

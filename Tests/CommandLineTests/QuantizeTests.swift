@@ -1,5 +1,6 @@
 import Checkpoints
 import Foundation
+import JSON
 import Models
 import Tensors
 import Testing
@@ -9,7 +10,9 @@ import Testing
 
     init() throws { folder = try TemporaryFolder() }
 
-    private func run(_ arguments: String...) throws -> CommandLineTool.Result {
+    private func run(_ arguments: String...) throws -> CommandLineTool.Result { try run(arguments) }
+
+    private func run(_ arguments: [String]) throws -> CommandLineTool.Result {
         try CommandLineTool.run(arguments, in: folder.path)
     }
 
@@ -34,6 +37,31 @@ import Testing
         #expect(
             try run("text-to-video", "go", "--seed", "1", "--model", model, "--weights", kind, "-o", "b.gif").code == 0)
         #expect(try folder.data("a.gif") == folder.data("b.gif"))
+    }
+
+    @Test("what keys and values are kept as is stored, used, and can be chosen otherwise")
+    func keysAndValues() throws {
+        let model = try TinyModel.path("video")
+        let result = try run("quantize", model, "--weights", "int8", "--kv", "int8", "-o", "small", "--json")
+        #expect(result.code == 0, "\(result.errors)")
+        let fields = try JSONValue.parse(result.output)
+        #expect(fields["kv"] == "int8" && fields["weights"] == "int8")
+        #expect(try #require(fields["report"]?["kl_mean"]?.doubleValue) < 0.05)
+        let bare = try run("quantize", model, "--kv", "bfloat16", "-o", "cached")
+        #expect(bare.code == 0, "\(bare.errors)")
+        #expect(bare.output.contains("weights f32, keys and values bf16"))
+        #expect(try run("inspect", "small").output.contains("keys and values in int8"))
+        #expect(try PretrainedModel(contentsOf: folder.path + "/cached").cache == .bfloat16)
+        #expect(try PretrainedModel(contentsOf: folder.path + "/cached", cache: .int8).cache == .int8)
+        func clip(_ name: String, _ arguments: String...) throws -> Data {
+            let made = try run(["text-to-video", "go", "--seed", "1", "-o", name] + arguments)
+            #expect(made.code == 0, "\(made.errors)")
+            return try folder.data(name)
+        }
+        let chosen = try clip("b.gif", "--model", model, "--weights", "int8", "--kv", "int8")
+        #expect(try clip("a.gif", "--model", "small") == chosen)
+        #expect(try clip("c.gif", "--model", "small", "--weights", "bf16", "--kv", "f32", "--window", "4").count > 0)
+        #expect(try run("text-to-video", "go", "--kv", "int4", "-o", "d.gif").code == 64)
     }
 
     @Test("inspect shows the types, convert makes floats again, forward and a second quantize refuse")
@@ -86,6 +114,7 @@ import Testing
         #expect(vqvae.errors.contains("only a GPT"))
         #expect(try run("quantize", TinyModel.path("video"), "--weights", "f32", "-o", "small").code == 64)
         #expect(try run("quantize", TinyModel.path("video"), "--weights", "int3", "-o", "small").code == 64)
+        #expect(try run("quantize", TinyModel.path("video"), "-o", "small").code == 64)
         #expect(try folder.contents() == [])
     }
 }

@@ -78,13 +78,15 @@ import Testing
         #expect(try ids(TinyModels.prompts, options) == [all[0], all[3], all[6]])
     }
 
-    @Test("decoding with the cache draws what whole passes without it draw")
-    func uncached() throws {
+    @Test("decoding with the cache draws what whole passes without it draw", arguments: WeightPrecision.allCases)
+    func uncached(_ weights: WeightPrecision) throws {
         let model = try TinyModels.textVideo()
+        model.reduceWeights(to: weights)
         let sampler = TokenSampler(Self.options)
         let prompt = TinyModels.prompts[0]
         let input = Tensor(prompt.ids.map { Int64($0) }, shape: [1, prompt.ids.count])
-        for (sample, drawn) in try ids([prompt]).enumerated() {
+        let found = try Generator(model).generate([prompt], options: Self.options).map(\.ids)
+        for (sample, drawn) in found.enumerated() {
             let output = Tensor(drawn.map { Int64($0) }, shape: [1, drawn.count])
             let logits = withoutGradients { model(input: input, output: output, .inference).logits }
             let first = model.inputTokenCount

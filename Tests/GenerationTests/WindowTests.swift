@@ -14,14 +14,18 @@ import Testing
 
     private func generate(
         _ options: SamplingOptions, _ window: DecodingWindow, prompts: [GenerationPrompt] = TinyModels.prompts,
-        batch: Int = 16, type: CacheType = .float32
+        batch: Int = 16, type: CacheType = .float32, weights: WeightPrecision = .float32,
+        progress: (GenerationProgress) -> Void = { _ in }
     ) throws -> (ids: [[Int]], statistics: GenerationStatistics) {
-        let generator = Generator(
-            try TinyModels.textVideo(), emptyPrompt: TinyModels.emptyPrompt, cacheType: type)
+        let model = try TinyModels.textVideo()
+        model.reduceWeights(to: weights)
+        let generator = Generator(model, emptyPrompt: TinyModels.emptyPrompt, cacheType: type)
         var options = options
         options.window = window
         var found: [[Int]] = []
-        let statistics = try generator.generate(prompts, options: options, batch: batch) { found.append($0.ids) }
+        let statistics = try generator.generate(prompts, options: options, batch: batch, progress: progress) {
+            found.append($0.ids)
+        }
         return (found, statistics)
     }
 
@@ -51,15 +55,40 @@ import Testing
         for window in Self.windows { #expect(try generate(options, window, batch: 4).ids == expected, "\(window)") }
     }
 
-    @Test("ids are those of window 1 in every batch and with every kind of cache", arguments: CacheType.allCases)
-    func caches(_ type: CacheType) throws {
+    @Test(
+        "ids are those of window 1 in every batch and with every kind of weights and cache",
+        arguments: WeightPrecision.allCases, CacheType.allCases)
+    func kinds(_ weights: WeightPrecision, _ type: CacheType) throws {
         let options = SamplingOptions(seed: 3, temperature: 0.5, samples: 3)
-        let expected = try generate(options, .positions(1), type: type).ids
-        for window in Self.windows {
-            for batch in [1, 2, 5] {
-                #expect(try generate(options, window, batch: batch, type: type).ids == expected, "\(window) \(batch)")
-            }
+        let expected = try generate(options, .positions(1), type: type, weights: weights).ids
+        for (index, window) in Self.windows.enumerated() {
+            let found = try generate(options, window, batch: [1, 2, 5][index % 3], type: type, weights: weights).ids
+            #expect(found == expected, "\(window)")
         }
+    }
+
+    @Test("passes stay full until no sample is left to start, and guidance adds rows but no passes")
+    func fullPasses() throws {
+        // Samples of three lengths, which end at different times.
+        let prompts = (0..<9).map {
+            GenerationPrompt(ids: TinyModels.prompts[$0 % 3].ids, firstIDs: Array(repeating: 1, count: $0 % 3 * 8))
+        }
+        var passes: [Int] = []
+        for guidance in [1.0, 2.5] {
+            let options = SamplingOptions(seed: 2, guidance: guidance, samples: 2)
+            var (drawn, finished, started, reads) = (0, 0, 0, 0)
+            let found = try generate(options, .positions(1), prompts: prompts, batch: 4) { state in
+                // A start draws the first id of a sample, a pass one of every sample in flight.
+                let now = state.finished + state.active
+                #expect(state.drawn - drawn - (now - started) == min(4, 18 - finished))
+                (drawn, finished, started) = (state.drawn, state.finished, now)
+                reads += 1
+            }
+            // Two prompts are read at once, with the empty one: their samples fill the slots.
+            #expect(found.statistics.passes - reads <= 5)
+            passes.append(found.statistics.passes)
+        }
+        #expect(passes[0] == passes[1])
     }
 
     @Test("given ids are kept with any window", arguments: [1, 16, 31, 32])

@@ -20,9 +20,10 @@ struct ModelOptions: ParsableArguments {
         }
     }
 
-    /// Reads the model, its linear weights in a precision; as they are stored when `nil`.
-    func load(weights: WeightPrecision? = nil) throws -> PretrainedModel {
+    /// Reads the model, in its own precision or in another.
+    func load(_ precision: PrecisionOptions? = nil) throws -> PretrainedModel {
         if let threads { Threads.count = threads }
-        return try PretrainedModel(contentsOf: model ?? DefaultModel.path(), weights: weights)
+        return try PretrainedModel(
+            contentsOf: model ?? DefaultModel.path(), weights: precision?.weights, cache: precision?.kv)
     }
 }

@@ -1,7 +1,6 @@
 import ArgumentParser
 import Generation
 import Models
-import Tensors
 
 /// How codes are drawn.
 struct SamplingFlags: ParsableArguments {
@@ -45,13 +44,6 @@ struct SamplingFlags: ParsableArguments {
             valueName: "n"))
     var window: String = "auto"
 
-    @Option(
-        name: .long,
-        help: ArgumentHelp(
-            "What the model's memory of a sample is kept as: f32, or bf16 or int8, which take less and round.",
-            valueName: "type"))
-    var kv: String = "f32"
-
     func validate() throws {
         guard (1...4096).contains(batch) else {
             throw ValidationError("--batch must be between 1 and 4096, but is \(batch).")
@@ -59,10 +51,6 @@ struct SamplingFlags: ParsableArguments {
         if case nil = decodingWindow {
             throw ValidationError(
                 "--window must be auto or a number between 1 and \(DecodingWindow.most), but is \(window).")
-        }
-        if CacheType(rawValue: kv) == nil {
-            let known = CacheType.allCases.map(\.rawValue).joined(separator: ", ")
-            throw ValidationError("--kv must be one of \(known), but is \(kv).")
         }
         do {
             try options(seed: 0).validate()
@@ -76,9 +64,6 @@ struct SamplingFlags: ParsableArguments {
         // 32 bits: short enough to read aloud, and exact in every JSON reader.
         options(seed: seed ?? UInt64(UInt32.random(in: 0...UInt32.max)), temperature: prompts.temperature)
     }
-
-    /// What the caches hold.
-    var cacheType: CacheType { CacheType(rawValue: kv) ?? .float32 }
 
     /// The window; `nil` if it is none.
     private var decodingWindow: DecodingWindow? {

@@ -14,7 +14,6 @@ struct GenerationJob {
     let console: Console
     let sampling: SamplingOptions
     let batch: Int
-    let cacheType: CacheType
     let output: ClipOutputOptions
     /// Where the ids go, if they are wanted.
     let tokensOut: String?
@@ -48,7 +47,7 @@ struct GenerationJob {
         let plan = try OutputPlan(output, names: names, single: single, isImage: coding.isImage)
         if let tokensOut { try requireFree(tokensOut) }
         let emptyPrompt = sampling.guidance == 1 || gpt.inputVQVAE != nil ? nil : try model.encodeEmptyPrompt()
-        let generator = Generator(gpt, emptyPrompt: emptyPrompt, cacheType: cacheType)
+        let generator = Generator(gpt, emptyPrompt: emptyPrompt, cacheType: model.cache)
         try plan.prepare()
 
         let start = ContinuousClock.now

@@ -56,7 +56,7 @@ struct ContinueVideo: ParsableCommand {
 
     func run() throws {
         let console = printing.console
-        let model = try model.load(weights: precision.weights)
+        let model = try model.load(precision)
         guard let gpt = model.gpt else {
             throw VerbError(
                 "The model \(model.path) (\(model.name)) generates nothing; a GPT such as text_video_gpt does.")
@@ -68,7 +68,7 @@ struct ContinueVideo: ParsableCommand {
         let source = ClipSource(path: video, start: start, frameRate: model.media.frameRate)
         var job = GenerationJob(
             model: model, gpt: gpt, coding: coding, console: console, sampling: resolved, batch: sampling.batch,
-            cacheType: sampling.cacheType, output: output, tokensOut: tokensOut, prompts: [])
+            output: output, tokensOut: tokensOut, prompts: [])
         if let inputVQVAE = gpt.inputVQVAE {
             job = try continuing(source, job, with: inputVQVAE)
         } else {
@@ -95,7 +95,7 @@ struct ContinueVideo: ParsableCommand {
         let ids = try coding.ids(of: given)
         let sampled = GenerationJob(
             model: job.model, gpt: job.gpt, coding: job.coding, console: job.console, sampling: job.sampling,
-            batch: job.batch, cacheType: job.cacheType, output: output, tokensOut: tokensOut,
+            batch: job.batch, output: output, tokensOut: tokensOut,
             prompts: [ReadyPrompt(text: name, ids: ids.scalars(Int64.self).map { Int($0) })],
             leadingFrames: onlyNew ? nil : given)
         return sampled
@@ -124,7 +124,7 @@ struct ContinueVideo: ParsableCommand {
     private func joined(_ job: GenerationJob, _ prompts: [ReadyPrompt], _ ids: Tensor, _ given: Int) -> GenerationJob {
         GenerationJob(
             model: job.model, gpt: job.gpt, coding: job.coding, console: job.console, sampling: job.sampling,
-            batch: job.batch, cacheType: job.cacheType, output: output, tokensOut: tokensOut, prompts: prompts,
+            batch: job.batch, output: output, tokensOut: tokensOut, prompts: prompts,
             firstIDs: ids.scalars(Int64.self).map { Int($0) }, droppedFrames: onlyNew ? given : 0)
     }
 

@@ -62,13 +62,7 @@ struct Forward: ParsableCommand {
             print(ForwardDoor.names.joined(separator: "\n"))
             return
         }
-        if let weights, ModelDirectory.isModelDirectory(weights),
-            try PretrainedModel.storedPrecision(at: weights) != .float32
-        {
-            throw VerbError(
-                "The weights of \(weights) are stored in fewer bits, for generation; 'mmgen convert --weights \(weights) "
-                    + "-o DIR' makes floats of them.")
-        }
+        if let weights, ModelDirectory.isModelDirectory(weights) { try PretrainedModel.requireFloats(at: weights) }
         var request = ForwardDoor.Request(
             name: name, config: try configuration(), inputs: try CheckpointReader.open(inputs).tensors, method: method,
             args: try object(args) ?? [:], mode: mode, wantsGradients: vjp, precision: dtype, seed: seed)

@@ -32,8 +32,9 @@ struct Inspect: ParsableCommand {
         if console.isJSON { return print(json(checkpoint, configuration).serialized(pretty: true), terminator: "") }
         if let configuration {
             print("model \(configuration.model)")
-            if let weights = configuration.extra[PretrainedModel.precisionKey]?.stringValue {
-                print("linear weights in \(weights)")
+            let kinds = [(PretrainedModel.weightsKey, "linear weights"), (PretrainedModel.cacheKey, "keys and values")]
+            for (key, what) in kinds {
+                if let kind = configuration.extra[key]?.stringValue { print("\(what) in \(kind)") }
             }
             for (key, value) in configuration.arguments.members { print("  \(key) = \(value.serialized())") }
         }

@@ -2,30 +2,35 @@ import ArgumentParser
 import Checkpoints
 import Foundation
 import Generation
+import JSON
 import Models
 import Tensors
 
 /// `mmgen quantize`
 struct Quantize: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Store a model's weights in fewer bits, and say what that costs.",
+        abstract: "Make a model compute in fewer bits, and say what that costs.",
         discussion: """
             Writes a model directory whose linear weights are 16-bit floats (bf16), bytes with a scale per row (int8), or \
-            half bytes with a scale per 32 (int4). Embeddings, norms and the VQVAE stay as they are. Every verb that \
-            generates takes such a directory; 'mmgen convert --weights DIR' turns it back into floats, for everything else.
+            half bytes with a scale per 32 (int4); embeddings, norms and the VQVAE stay as they are. With --kv, what the \
+            model remembers of a clip while it draws is kept in bf16 or int8 too. Every verb that generates takes such a \
+            directory and computes as it says; 'mmgen convert --weights DIR' turns it back into floats, for everything else.
 
             Then both models generate from the same prompts and seed, and the new one is compared with the old one: how \
             far its probabilities are off at every code, how often both find the same code likeliest, where their clips \
             part, and by how much the frames differ.
 
-              mmgen quantize my-model --weights int8 -o my-model-int8
+              mmgen quantize my-model --weights int8 --kv int8 -o my-model-int8
             """)
 
-    @Argument(help: ArgumentHelp("The model's folder; its weights are floats.", valueName: "model"))
+    @Argument(help: ArgumentHelp("The model's folder.", valueName: "model"))
     var model: String
 
-    @Option(name: .long, help: ArgumentHelp("bf16, int8 or int4.", valueName: "kind"))
-    var weights: WeightPrecision
+    @Option(name: .long, help: ArgumentHelp("bf16, int8 or int4; the weights stay if left out.", valueName: "kind"))
+    var weights: WeightPrecision?
+
+    @Option(name: .long, help: ArgumentHelp("bf16 or int8; as the model has it if left out.", valueName: "kind"))
+    var kv: CacheType?
 
     @Option(
         name: [.short, .customLong("output")], help: ArgumentHelp("The model directory to write.", valueName: "dir"))
@@ -54,6 +59,9 @@ struct Quantize: ParsableCommand {
     @OptionGroup(title: "Console") var printing: ConsoleOptions
 
     func validate() throws {
+        guard weights != nil || kv != nil else {
+            throw ValidationError("Give --weights bf16, int8 or int4, or --kv bf16 or int8, or both.")
+        }
         guard weights != .float32 else {
             throw ValidationError("--weights must be bf16, int8 or int4; 'mmgen convert' writes floats.")
         }
@@ -69,21 +77,25 @@ struct Quantize: ParsableCommand {
         let console = printing.console
         if let threads { Threads.count = threads }
         let whole = try PretrainedModel(contentsOf: model)
-        guard whole.weights == .float32 else {
+        guard weights == nil || whole.weights == .float32 else {
             throw VerbError(
                 "The weights of \(model) are \(whole.weights.shortName) already; quantize the model it was made from.")
         }
-        guard let gpt = whole.gpt else {
+        guard whole.gpt != nil else {
             throw VerbError("The model \(model) (\(whole.name)) generates nothing; only a GPT's weights are quantized.")
         }
         let prompts = noReport ? [] : try readyPrompts(whole, console)
-        try whole.save(to: output, weights: weights, overwrite: force)
+        try whole.save(to: output, weights: weights ?? whole.weights, cache: kv ?? whole.cache, overwrite: force)
+        let reduced = try PretrainedModel(contentsOf: output)
+        let (bytes, sourceBytes) = (try byteCount(output), try byteCount(model))
+        console.result(
+            "\(output)  (weights \(reduced.weights.shortName), keys and values \(reduced.cache.shortName); \(bytes) bytes "
+                + "of \(sourceBytes))")
         var result: JSONObject = [
-            "model": .string(output), "source": .string(model), "weights": .string(weights.rawValue),
-            "bytes": .integer(try byteCount(output)), "source_bytes": .integer(try byteCount(model)),
+            "model": .string(output), "source": .string(model), "weights": .string(reduced.weights.rawValue),
+            "kv": .string(reduced.cache.rawValue), "bytes": .integer(bytes), "source_bytes": .integer(sourceBytes),
         ]
-        console.result("\(output)  (\(weights.shortName), \(try byteCount(output)) bytes of \(try byteCount(model)))")
-        if !prompts.isEmpty { result["report"] = try report(whole, gpt, prompts, console) }
+        if !prompts.isEmpty { result["report"] = try report(whole, reduced, prompts, console) }
         if console.isJSON { print(JSONValue.object(result).serialized(pretty: true), terminator: "") }
     }
 
@@ -103,40 +115,42 @@ struct Quantize: ParsableCommand {
     }
 
     private func report(
-        _ whole: PretrainedModel, _ gpt: MultimodalGPT, _ prompts: [ReadyPrompt], _ console: Console
+        _ whole: PretrainedModel, _ reduced: PretrainedModel, _ prompts: [ReadyPrompt], _ console: Console
     ) throws -> JSONValue {
+        guard let first = whole.gpt, let second = reduced.gpt else { return .null }
         let progress = ProgressLine(console)
         defer { progress.clear() }
-        guard let reduced = try PretrainedModel(contentsOf: output).gpt else { return .null }
-        let (comparison, sequences) = try PrecisionComparison.between(
-            gpt, reduced, prompts: prompts.map { GenerationPrompt(ids: $0.ids) }, options: SamplingOptions(seed: seed),
+        let comparison = try PrecisionComparison(
+            Generator(first, cacheType: whole.cache), Generator(second, cacheType: reduced.cache),
+            prompts: prompts.map { GenerationPrompt(ids: $0.ids) },
+            options: SamplingOptions(seed: seed, temperature: whole.prompts.temperature),
             cancellation: Interruption.flag
-        ) { progress.update("comparing on prompt \($0 + 1) of \(prompts.count)") }
+        ) { progress.update("comparing, \(Int(100 * $0)) %") }
         let coding = try ClipCoding(whole)
-        var ratios: [Double] = []
-        for pair in sequences {
-            try Interruption.flag.check()
+        let ratios = try comparison.clips.map { clip in
             func frames(_ ids: [Int]) throws -> Tensor {
-                try coding.frames(of: Tensor(ids.map { Int64($0) }, shape: gpt.latentShape))
+                var parts: [Tensor] = []
+                try coding.decode(Tensor(ids.map { Int64($0) }, shape: first.latentShape)) { parts.append($0) }
+                return concatenated(parts)
             }
-            ratios.append(
-                pair.whole == pair.reduced
-                    ? .infinity : peakSignalToNoise(try frames(pair.whole), try frames(pair.reduced)))
+            guard clip.firstDifference != nil else { return Double.infinity }
+            var loss = ReconstructionLoss()
+            loss.add(try frames(clip.whole), try frames(clip.reduced))
+            return loss.peakSignalToNoise
         }
         progress.clear()
-        show(comparison, ratios, prompts, length: gpt.outputLength, console)
+        show(comparison, ratios, prompts, length: first.outputLength, console)
+        let clips = prompts.indices.map { index -> JSONValue in
+            [
+                "prompt": .string(prompts[index].text),
+                "first_difference": comparison.clips[index].firstDifference.map { .integer($0) } ?? .null,
+                "psnr_db": ratios[index].isFinite ? .number(rounded(ratios[index])) : .null,
+            ]
+        }
         return [
             "prompts": .integer(prompts.count), "codes": .integer(comparison.idCount), "seed": seedValue(seed),
             "kl_mean": .number(comparison.meanDivergence), "kl_max": .number(comparison.largestDivergence),
-            "top1_agreement": .number(comparison.topAgreement),
-            "clips": .array(
-                prompts.indices.map { index in
-                    [
-                        "prompt": .string(prompts[index].text),
-                        "first_difference": comparison.firstDifferences[index].map { .integer($0) } ?? .null,
-                        "psnr_db": ratios[index].isFinite ? .number(rounded(ratios[index])) : .null,
-                    ]
-                }),
+            "top1_agreement": .number(comparison.topAgreement), "clips": .array(clips),
         ]
     }
 
@@ -145,11 +159,11 @@ struct Quantize: ParsableCommand {
     ) {
         console.result(
             String(
-                format: "KL to the floats %.5f nats a code (at most %.4f), same likeliest code %.2f %% of %ld",
+                format: "KL to the old model %.5f nats a code (at most %.4f), same likeliest code %.2f %% of %ld",
                 comparison.meanDivergence, comparison.largestDivergence, 100 * comparison.topAgreement,
                 comparison.idCount))
         for (index, prompt) in prompts.enumerated() {
-            let place = comparison.firstDifferences[index]
+            let place = comparison.clips[index].firstDifference
             let difference = place.map { "clips part at code \($0) of \(length)" } ?? "the same clip"
             let ratio = ratios[index].isFinite ? String(format: ", frames %.2f dB", ratios[index]) : ""
             console.result("\(Console.shown(prompt.text)): \(difference)\(ratio)")

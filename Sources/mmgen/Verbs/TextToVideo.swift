@@ -40,7 +40,7 @@ func generateFromText(
     output: ClipOutputOptions, tokensOut: String?, printing: ConsoleOptions, isImage: Bool
 ) throws {
     let console = printing.console
-    let model = try options.load(weights: precision.weights)
+    let model = try options.load(precision)
     guard let gpt = model.gpt else {
         throw VerbError("The model \(model.path) (\(model.name)) generates nothing; a GPT such as text_video_gpt does.")
     }
@@ -58,6 +58,6 @@ func generateFromText(
     let (ready, refused) = try prompts.ready(for: model, console)
     try GenerationJob(
         model: model, gpt: gpt, coding: coding, console: console, sampling: resolved, batch: sampling.batch,
-        cacheType: sampling.cacheType, output: output, tokensOut: tokensOut, prompts: ready, refused: refused
+        output: output, tokensOut: tokensOut, prompts: ready, refused: refused
     ).run()
 }
