@@ -16,6 +16,7 @@ let package = Package(
         .library(name: "Models", targets: ["Models"]),
         .library(name: "Generation", targets: ["Generation"]),
         .library(name: "Training", targets: ["Training"]),
+        .library(name: "Benchmarking", targets: ["Benchmarking"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -43,10 +44,13 @@ let package = Package(
         .target(name: "Models", dependencies: ["NeuralNets", "Tokenizers", "Checkpoints", "JSON"]),
         .target(name: "Generation", dependencies: ["Models", "NeuralNets", "JSON"]),
         .target(name: "Training", dependencies: ["Models", "Datasets", "Media", "Generation", "JSON"]),
+        .target(
+            name: "Benchmarking",
+            dependencies: ["Training", "Generation", "Models", "NeuralNets", "Media", "Tensors", "CKernels", "JSON"]),
         .executableTarget(
             name: "mmgen",
             dependencies: [
-                "Training", "Generation", "Models", "Datasets", "Media", "Tokenizers", "Checkpoints",
+                "Benchmarking", "Training", "Generation", "Models", "Datasets", "Media", "Tokenizers", "Checkpoints",
                 "JSON",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
@@ -64,6 +68,7 @@ let package = Package(
         .testTarget(name: "ModelsTests", dependencies: ["Models", "Checkpoints", "NeuralNets", "TestSupport"]),
         .testTarget(name: "GenerationTests", dependencies: ["Generation", "TestSupport"]),
         .testTarget(name: "TrainingTests", dependencies: ["Training", "TestSupport"]),
+        .testTarget(name: "BenchmarkingTests", dependencies: ["Benchmarking", "TestSupport"]),
         .testTarget(name: "ParityTests", dependencies: ["Models", "Training", "TestSupport"]),
         .testTarget(
             name: "CommandLineTests", dependencies: ["mmgen", "Models", "Media", "TestSupport"], exclude: ["Snapshots"]),

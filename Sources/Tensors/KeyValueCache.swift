@@ -131,6 +131,25 @@ public struct KeyValueCache: Sendable {
         rows[row].length = length - sharedLength(of: row)
     }
 
+    /// Makes a row longer by repeating its own positions, so that reading behind many can be measured without having read
+    /// them.
+    ///
+    /// - Parameters:
+    ///   - row: it has own positions, and room.
+    ///   - length: its length from now on, shared positions included.
+    public mutating func repeatPositions(of row: Int, to length: Int) {
+        let (given, wanted) = (rows[row].length, length - sharedLength(of: row))
+        precondition(
+            given > 0 && (given...rows[row].block.room).contains(wanted),
+            "KeyValueCache: \(given) positions cannot be repeated to \(wanted) where there is room for "
+                + "\(rows[row].block.room)")
+        if !isKnownUniquelyReferenced(&rows[row].block) {
+            rows[row].block = CacheBlock(copying: rows[row].block)
+        }
+        rows[row].block.repeatPositions(given, to: wanted)
+        rows[row].length = wanted
+    }
+
     /// Writes the keys and values of new tokens behind the rows' positions in one layer and attends, each token to its
     /// own and all earlier positions of its row.
     ///
@@ -254,6 +273,27 @@ final class CacheBlock: Sendable {
         }
         (span.room, span.length) = (room, length)
         return span
+    }
+
+    /// Fills positions up to `length` with the first `given`, again and again.
+    func repeatPositions(_ given: Int, to length: Int) {
+        func fill(_ start: UnsafeMutableRawPointer, _ bytes: Int) {
+            for head in 0..<shape.heads {
+                let first = start + head * room * bytes
+                for position in stride(from: given, to: length, by: given) {
+                    let count = min(given, length - position)
+                    (first + position * bytes).copyMemory(from: first, byteCount: count * bytes)
+                }
+            }
+        }
+        withExtendedLifetime(self) {
+            for layer in 0..<shape.layers {
+                let span = span(layer, length: given)
+                let bytes = shape.headWidth * shape.type.byteCount
+                for numbers in [span.keys, span.values] { if let numbers { fill(numbers, bytes) } }
+                for scales in [span.key_scales, span.value_scales] { if let scales { fill(scales, 4) } }
+            }
+        }
     }
 
     func contents(_ layer: Int, length: Int) -> (keys: Tensor, values: Tensor) {

@@ -5,7 +5,7 @@ import Testing
     static let verbs = [
         "text-to-video", "text-to-image", "continue", "encode", "decode", "reconstruct", "tokenize", "convert",
         "quantize", "inspect",
-        "models",
+        "models", "bench",
     ]
 
     /// What `mmgen help VERB` must print. Set `MMGEN_UPDATE_SNAPSHOTS=1` to write the files anew, then read the change.

@@ -45,6 +45,30 @@ import Testing
         #expect(differenceInBits(cache.contents(of: 2, layer: 1).keys, byHead(a.sliced(0, 0..<1) * 2)) == nil)
     }
 
+    @Test("positions are repeated up to a length, and a copy keeps its own", arguments: CacheType.allCases)
+    func repeating(_ type: CacheType) {
+        var shape = Self.shape
+        shape.type = type
+        var cache = KeyValueCache(shape, rows: 1)
+        cache.start(0, room: 9)
+        read(&cache, [CachePiece(row: 0, count: 3)], tokens(3, 1))
+        let before = cache
+        cache.repeatPositions(of: 0, to: 8)
+        #expect(cache.length(of: 0) == 8 && before.length(of: 0) == 3)
+        for layer in 0..<2 {
+            let ((keys, values), (first, firstValues)) = (
+                cache.contents(of: 0, layer: layer), before.contents(of: 0, layer: layer)
+            )
+            let wanted = [first, first, first.sliced(1, 0..<2)]
+            #expect(differenceInBits(keys, concatenated(wanted, axis: 1)) == nil)
+            let wantedValues = [firstValues, firstValues, firstValues.sliced(1, 0..<2)]
+            #expect(differenceInBits(values, concatenated(wantedValues, axis: 1)) == nil)
+        }
+        // It grows as any other.
+        read(&cache, [CachePiece(row: 0, count: 1)], tokens(1, 2))
+        #expect(cache.length(of: 0) == 9)
+    }
+
     @Test("a copy and its original go their own ways")
     func valueSemantics() {
         var first = KeyValueCache(Self.shape, rows: 1)

@@ -184,6 +184,7 @@ void mm_philox_words(uint64_t seed, uint64_t stream, uint64_t first, long count,
 void mm_philox_uniform_f32(uint64_t seed, uint64_t stream, uint64_t first, long count, float *values);
 
 #include "CKernelsPointwise.h"
+#include "CKernelsProbes.h"
 
 #ifdef __cplusplus
 }
