@@ -54,7 +54,7 @@ public struct BenchmarkSettings: Sendable, Hashable {
         try check(clip, "A size of a clip", 1...4096)
         guard clip.count == 3 else {
             throw BenchmarkError(
-                .invalidSetting, "A clip has frames, height and width, but \(clip.count) sizes are given.")
+                .invalidSetting, "A clip has frames, height and width, but here are \(clip.count).")
         }
         guard shortest.isFinite, (0...600).contains(shortest) else {
             throw BenchmarkError(

@@ -162,9 +162,11 @@ struct Bench: ParsableCommand {
                 }
             } ?? BenchmarkStage.allCases.filter { isWhole || !$0.needsGPT }
         if let weights {
-            settings.weights = try listed(weights, "--weights", allowed: names(WeightPrecision.allCases.map(\.label))) {
+            let allowed = names(WeightPrecision.allCases.map(\.label))
+            let kinds: [WeightPrecision] = try listed(weights, "--weights", allowed: allowed) {
                 WeightPrecision(label: $0)
             }
+            settings.weights = kinds
         }
         settings.caches = try listed(kv, "--kv", allowed: names(CacheType.allCases.map(\.label))) {
             CacheType(label: $0)
