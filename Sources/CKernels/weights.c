@@ -145,39 +145,48 @@ typedef struct {
     uint8_t *packed;
 } pack_job;
 
+// Four half bytes as the low halves of four bytes.
+static inline uint32_t nibbles_as_bytes(uint32_t x) {
+    x = (x | x << 8) & 0x00ff00ff;
+    return (x | x << 4) & 0x0f0f0f0f;
+}
+
+// Four bytes of a row as a lane has them.
+static inline uint32_t lane_of(int kind, uint32_t row) {
+    switch (kind) {
+        case MM_WEIGHTS_BF16: return row;
+        case MM_WEIGHTS_INT8: return (row & 0xff0000ff) | (row >> 8 & 0xff00) | (row << 8 & 0xff0000);
+        default: return nibbles_as_bytes(row & 0xffff) | nibbles_as_bytes(row >> 16) << 4;
+    }
+}
+
 static void pack_weight_panel(void *context, long panel) {
     const pack_job *job = context;
-    const long k = job->k, row_bytes = mm_weights_row_bytes(job->kind, k), bytes = weight_panel_bytes(job->kind, k);
+    const int kind = job->kind;
+    const long k = job->k, row_bytes = mm_weights_row_bytes(kind, k), bytes = weight_panel_bytes(kind, k);
     const long first = panel * weight_columns;
     const long columns = job->n - first < weight_columns ? job->n - first : weight_columns;
+    const uint8_t *from = job->values + first * row_bytes;
     uint8_t *to = job->packed + panel * bytes;
-    memset(to, 0, (size_t)bytes);
-    for (long j = 0; j < columns; j++) {
-        const uint8_t *from = job->values + (first + j) * row_bytes;
-        switch (job->kind) {
-            case MM_WEIGHTS_BF16:
-                for (long i = 0; i < k; i++) memcpy(to + (i / 2 * weight_columns + j) * 4 + i % 2 * 2, from + 2 * i, 2);
-                break;
-            case MM_WEIGHTS_INT8: {
-                memcpy(to + 4 * j, (const float *)job->scales + first + j, 4);
-                uint8_t *lanes = to + 4 * weight_columns;
-                static const int place[4] = {0, 2, 1, 3};
-                for (long i = 0; i < k; i++) lanes[(i / 4 * weight_columns + j) * 4 + place[i % 4]] = from[i];
-                break;
-            }
-            default: {
-                const long groups = weight_groups(k), group_bytes = groups > 0 ? bytes / groups : 0;
-                for (long g = 0; g < groups; g++) {
-                    uint8_t *group = to + g * group_bytes;
-                    const uint8_t *source = from + g * (weight_group / 2);
-                    memcpy(group + 2 * j, (const uint16_t *)job->scales + (first + j) * groups + g, 2);
-                    for (long i = 0; i < weight_group; i++) {
-                        const int value = source[i / 2] >> 4 * (i % 2) & 15;
-                        group[2 * weight_columns + (i / 8 * weight_columns + j) * 4 + i % 4] |=
-                            (uint8_t)(value << (i % 8 < 4 ? 0 : 4));
-                    }
-                }
-            }
+    if (columns < weight_columns) memset(to, 0, (size_t)bytes);
+    if (kind == MM_WEIGHTS_INT8) {
+        memcpy(to, (const float *)job->scales + first, (size_t)columns * 4);
+        to += 4 * weight_columns;
+    }
+    for (long lane = 0; lane * 4 < row_bytes; lane++, to += 4 * weight_columns) {
+        if (kind == MM_WEIGHTS_INT4 && lane % (weight_group / 8) == 0) {
+            const long group = lane / (weight_group / 8), groups = weight_groups(k);
+            const uint16_t *scales = (const uint16_t *)job->scales + first * groups + group;
+            for (long j = 0; j < columns; j++) memcpy(to + 2 * j, scales + j * groups, 2);
+            to += 2 * weight_columns;
+        }
+        const long left = row_bytes - lane * 4;
+        for (long j = 0; j < columns; j++) {
+            uint32_t row = 0;
+            if (left >= 4) memcpy(&row, from + j * row_bytes + lane * 4, 4);
+            else memcpy(&row, from + j * row_bytes + lane * 4, (size_t)left);
+            row = lane_of(kind, row);
+            memcpy(to + 4 * j, &row, 4);
         }
     }
 }

@@ -17,7 +17,7 @@ extension PretrainedModel {
         _ key: String, _ fields: JSONFields
     ) throws -> Kind where Kind.RawValue == String {
         let name = try fields.string(key, oneOf: Kind.allCases.map(\.rawValue), default: "float32")
-        guard let kind = Kind(rawValue: name) else { preconditionFailure("PretrainedModel: \(name) is no \(Kind.self)") }
+        guard let kind = Kind(rawValue: name) else { preconditionFailure("\(name) was no \(Kind.self) after all") }
         return kind
     }
 

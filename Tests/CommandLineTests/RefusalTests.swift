@@ -27,7 +27,10 @@ struct Refusal: CustomTestStringConvertible, Sendable {
             64, "--window must be auto or a number between 1 and 4096, but is 0.", "text-to-video", "go", "--window",
             "0"),
         Refusal(64, "--window must be auto or a number", "continue", "a.mp4", "--window", "some"),
-        Refusal(64, "--kv must be one of f32, bf16, int8, but is f64.", "text-to-image", "go", "--kv", "f64"),
+        Refusal(
+            64, "'f64' is invalid for '--kv <kind>': it must be one of f32, bf16, int8.", "text-to-image", "go", "--kv",
+            "f64"),
+        Refusal(64, "it must be one of f32, bf16, int8, int4.", "text-to-video", "go", "--weights", "int3"),
         Refusal(64, "--threads must be between 1", "text-to-video", "go", "--threads", "0"),
         Refusal(64, "--fps must be above 0", "text-to-video", "go", "--fps", "0"),
         Refusal(64, "--seed", "text-to-video", "go", "--seed", "-1"),

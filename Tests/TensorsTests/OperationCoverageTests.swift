@@ -37,6 +37,10 @@ private let declarationsOutsideTheTable: [String: String] = [
     "advance(_:)": "inference only, KeyValueCacheTests",
     "contents(of:layer:)": "inference only, KeyValueCacheTests",
     "address(of:)": "inference only, KeyValueCacheTests",
+    "floats(_:)": "inference only, KernelWeightsTests",
+    "linear(_:bias:activation:)": "inference only, KernelWeightsTests",
+    "outputs(_:)": "inference only, KernelWeightsTests",
+    "joined(_:)": "inference only, KernelWeightsTests",
     "outputSize(_:)": "shape arithmetic, WindowShapeTests",
     "require(_:for:)": "refuses sizes, MachineMemoryTests",
 ]

@@ -26,10 +26,14 @@ struct Quantize: ParsableCommand {
     @Argument(help: ArgumentHelp("The model's folder.", valueName: "model"))
     var model: String
 
-    @Option(name: .long, help: ArgumentHelp("bf16, int8 or int4; the weights stay if left out.", valueName: "kind"))
+    @Option(
+        name: .long, help: ArgumentHelp("bf16, int8 or int4; the weights stay if left out.", valueName: "kind"),
+        transform: WeightPrecision.named)
     var weights: WeightPrecision?
 
-    @Option(name: .long, help: ArgumentHelp("bf16 or int8; as the model has it if left out.", valueName: "kind"))
+    @Option(
+        name: .long, help: ArgumentHelp("f32, bf16 or int8; as the model has it if left out.", valueName: "kind"),
+        transform: CacheType.named)
     var kv: CacheType?
 
     @Option(
@@ -60,7 +64,7 @@ struct Quantize: ParsableCommand {
 
     func validate() throws {
         guard weights != nil || kv != nil else {
-            throw ValidationError("Give --weights bf16, int8 or int4, or --kv bf16 or int8, or both.")
+            throw ValidationError("Give --weights (bf16, int8, int4), --kv (f32, bf16, int8), or both.")
         }
         guard weights != .float32 else {
             throw ValidationError("--weights must be bf16, int8 or int4; 'mmgen convert' writes floats.")
