@@ -154,11 +154,12 @@ def decode(options):
         caches = [(torch.randn(shape, dtype=TYPES[dtype]), torch.randn(shape, dtype=TYPES[dtype]))
                   for _ in range(options.layers)]
         ids = torch.zeros(1, 1, dtype=torch.long)
+        torch._dynamo.reset()
+        # The depth is a variable of the compiled step: compiling takes a minute, and only slices depend on it.
+        compiled = torch.compile(model.step, dynamic=True)
         for depth in depths:
             ways = [("eager", lambda: model.step(ids, caches, depth))]
             if options.compile:
-                torch._dynamo.reset()
-                compiled = torch.compile(model.step, dynamic=False)
                 ways.append(("compiled", lambda: compiled(ids, caches, depth)))
             best = fastest(ways, options.repetitions, options.shortest)
             if best:

@@ -115,7 +115,7 @@ struct Bench: ParsableCommand {
         }
         if let distortion = MachineDescription.current.distortion {
             console.note(
-                "\(distortion) is set, which slows down other programs' and double-precision products; unset it.")
+                "\(distortion) is set, which distorts double-precision products and other programs; unset it.")
         }
         let subject = try subject()
         let progress = ProgressLine(console)

@@ -1,0 +1,132 @@
+"""What compare.py measures: for each table the programs that take turns, and the rows that belong together.
+
+A program is a command and a function that turns its output into rows, {row name: (rate, seconds)}; equal names are
+compared. Every program is started anew in every round.
+"""
+import json
+import os
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PARITY = os.path.join(HERE, "..", "..", "Tests", "Parity")
+
+
+def json_lines(text):
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+class Program:
+    def __init__(self, name, command, read, is_ours=False, environment=None):
+        self.name, self.command, self.read, self.is_ours = name, command, read, is_ours
+        self.environment = environment or {}
+
+
+def bench(options, arguments, name_of):
+    """`mmgen bench` with one repetition list; `name_of` names a row, or leaves it out with None."""
+    command = [options.mmgen, "bench", "--json", "--quiet", "--threads", str(options.threads)] + arguments
+
+    def read(text):
+        report = json.loads(text)
+        rows = {}
+        for row in report["rows"]:
+            name = name_of(row)
+            if name:
+                rows[name] = dict(rate=row["rate"], seconds=row["seconds"], share=row["share"], bound=row["bound"],
+                                  bandwidth=row["bandwidth"], arithmetic=row["arithmetic"], passes=row["passes"])
+        return rows
+
+    return Program("mmgen", command, read, is_ours=True)
+
+
+def reference(options, batch=1):
+    """The reference job, MUGEN L32: 128 prompt ids to 512 codes to 32 frames of 256 x 256; ours writes the mp4 too."""
+    kinds = options.kinds or ["f32", "bf16", "int8"]
+    ours = bench(
+        options, ["--stages", "end-to-end", "--weights", ",".join(kinds), "--batch", str(batch), "--repetitions", "1"],
+        lambda row: row["weights"])
+    programs = [ours]
+    for kind in [kind for kind in kinds if kind in ("f32", "bf16")]:
+        command = [options.python, os.path.join(PARITY, "reference_job.py"), "time", "--threads", str(options.threads),
+                   "--batch", str(batch), "--dtype", kind]
+
+        def read(text, kind=kind):
+            row = json_lines(text)[-1]
+            seconds = row["total_s"]
+            return {kind: dict(rate=batch / seconds, seconds=seconds, gpt=row["gpt_s"], vqvae=row["vqvae_s"],
+                               peak_mb=row["peak_rss_mb"])}
+
+        programs.append(Program(f"TorchMultimodal {kind}", command, read))
+    # Bytes have no counterpart there: they are compared with what its user can have, the fastest of its rows.
+    return programs, {"int8": ["f32", "bf16"]}
+
+
+def reference8(options):
+    """The reference job with 8 samples of one prompt."""
+    return reference(options, batch=8)
+
+
+def decode_arguments(options, kinds, depths):
+    return ["--stages", "decode", "--weights", ",".join(kinds), "--kv", options.kv, "--depths",
+            ",".join(map(str, depths)), "--repetitions", "3"]
+
+
+def torch(options):
+    """Single-stream decoding by depth against plain PyTorch: static cache, fused attention, compiled where it helps."""
+    kinds, depths = options.kinds or ["f32", "bf16", "int8"], options.depths
+    ours = bench(options, decode_arguments(options, kinds, depths), lambda row: f"{row['weights']} @ {row['depth']}")
+    command = [options.python, os.path.join(HERE, "torch_gpt.py"), "decode", "--dtype", ",".join(kinds), "--depths",
+               ",".join(map(str, depths)), "--threads", str(options.threads)] + options.torch_arguments
+
+    def read(text):
+        return {f"{row['dtype']} @ {row['depth']}": dict(rate=row["rate"], seconds=row["seconds"], way=row["way"])
+                for row in json_lines(text)}
+
+    return [ours, Program("PyTorch", command, read)], {}
+
+
+LLAMA = {"f32": ["f32"], "bf16": ["bf16", "f16"], "int8": ["q8_0"], "int4": ["q4_0"]}
+
+
+def llama(options):
+    """Single-stream decoding by depth against llama.cpp with as many bits: F32, BF16 and F16, Q8_0, Q4_0."""
+    kinds, depths = options.kinds or list(LLAMA), options.depths
+    ours = bench(options, decode_arguments(options, kinds, depths), lambda row: f"{row['weights']} @ {row['depth']}")
+    programs = [ours]
+    for kind in kinds:
+        for type in LLAMA[kind]:
+            command = [options.llama_bench, "-m", os.path.join(options.gguf, f"{type}.gguf"), "-p", "0", "-n",
+                       str(options.tokens), "-d", ",".join(map(str, depths)), "-t", str(options.threads), "-r", "2",
+                       "-ctk", options.llama_cache, "-ctv", options.llama_cache, "-o", "jsonl"]
+
+            def read(text, kind=kind):
+                return {f"{kind} @ {row['n_depth']}": dict(rate=row["avg_ts"], seconds=1 / row["avg_ts"])
+                        for row in json_lines(text)}
+
+            programs.append(Program(f"llama.cpp {type}", command, read))
+    return programs, {}
+
+
+def training(options):
+    """A training step: the GPT (12 x 768, 1,024 ids) and the VQVAE (32 x 256 x 256), batch 1, without dropout."""
+    kinds = options.kinds or ["f32"]
+    arguments = ["--stages", "train-gpt,train-vqvae", "--repetitions", "2", "--shortest", "0", "--set",
+                 "text_seq_len=512", "--set", "dropout=0", "--set", "attn_dropout=0"]
+    ours = bench(options, arguments, lambda row: f"{row['stage']} f32")
+    programs = [ours]
+
+    def read(text):
+        return {f"{row['stage']} {row['dtype']}": dict(rate=row["rate"], seconds=row["seconds"])
+                for row in json_lines(text)}
+
+    for what in ["gpt", "vqvae"]:
+        programs.append(Program("TorchMultimodal", [
+            options.python, os.path.join(HERE, "torchmultimodal_training.py"), what, "--dtype", ",".join(kinds),
+            "--threads", str(options.threads), "--repetitions", "1"], read))
+    programs.append(Program("PyTorch", [
+        options.python, os.path.join(HERE, "torch_gpt.py"), "train", "--dtype", ",".join(kinds), "--length", "1024",
+        "--threads", str(options.threads), "--repetitions", "2"] + options.torch_arguments, read))
+    return programs, {}
+
+
+TABLES = {"reference": reference, "reference8": reference8, "torch": torch, "llama": llama, "training": training}
+NEEDS = {"reference": ["python"], "reference8": ["python"], "torch": ["python"], "llama": ["llama_bench", "gguf"],
+         "training": ["python"]}
