@@ -140,12 +140,13 @@ def main():
     result = ratios(found, ours, stand_ins)
     print(f"{options.table}: {tables.TABLES[options.table].__doc__.strip()}")
     print(f"{processor()}, {options.threads} threads, {date}, {options.rounds} rounds in turn\n")
-    print("\n".join(table(found, result, ours)))
-    print("\n" + ", ".join(f"{name}: {bytes / 1e9:.2f} GB at most" for name, bytes in memory.items()))
+    lines = table(found, result, ours)
+    lines += ["", "Peak memory: " + ", ".join(f"{name} {bytes / 1e9:.2f} GB" for name, bytes in memory.items()) + "."]
+    print("\n".join(lines))
     if options.output:
         document = dict(
             table=options.table, what=tables.TABLES[options.table].__doc__.strip(), date=date, processor=processor(),
-            threads=options.threads, rounds=options.rounds, ratios=result, rows=found, peak_bytes=memory,
+            threads=options.threads, rounds=options.rounds, ratios=result, rows=found, peak_bytes=memory, markdown=lines,
             commands=[shlex.join(program.command) for program in programs])
         os.makedirs(os.path.dirname(os.path.abspath(options.output)), exist_ok=True)
         with open(options.output + ".new", "w") as file:
