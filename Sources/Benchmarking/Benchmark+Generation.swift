@@ -16,9 +16,9 @@ extension Benchmark {
                 throw missing(stages, "GPT")
             }
             let run = GenerationStages(
-                benchmark: self, gpt: gpt, work: GPTWork(gpt), weights: try weights ?? subject.precision())
+                benchmark: self, gpt: gpt, work: GPTWork(gpt), weights: weights ?? subject.weights)
             withoutGradients { gpt.packForInference() }
-            for cache in settings.caches {
+            for cache in settings.caches.map({ $0 ?? subject.cache }) {
                 for batch in settings.batches {
                     if wants(.prefill) { try run.prefill(cache, batch) }
                     if wants(.decode) { try run.decode(cache, batch) }

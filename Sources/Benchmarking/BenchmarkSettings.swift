@@ -7,8 +7,8 @@ public struct BenchmarkSettings: Sendable, Hashable {
     public var stages = BenchmarkStage.allCases
     /// What the GPT's linear weights are kept as; `nil` as they are.
     public var weights: [WeightPrecision?] = [nil]
-    /// What keys and values are kept as.
-    public var caches: [CacheType] = [.float32]
+    /// What keys and values are kept as; `nil` as the model says.
+    public var caches: [CacheType?] = [nil]
     /// Sequences in a pass, samples in a run, clips in a training step.
     public var batches = [1]
     /// Codes of a sample that are read in one pass.

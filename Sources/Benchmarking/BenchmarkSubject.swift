@@ -14,6 +14,10 @@ public struct BenchmarkSubject {
     public let arguments: JSONObject
     /// Frames per second and pixel range of its clips.
     public let media: PretrainedModel.Media
+    /// What its linear weights are kept as when nothing else is asked for.
+    let weights: WeightPrecision
+    /// Likewise keys and values.
+    let cache: CacheType
     /// A prompt to generate from; random ids when `nil`.
     let prompt: [Int]?
     private let path: String?
@@ -27,6 +31,7 @@ public struct BenchmarkSubject {
         name = model.name
         arguments = model.arguments
         media = model.media
+        (weights, cache) = (model.weights, model.cache)
         prompt = try model.tokenizer == nil ? nil : model.prompts.examples.first.map { try model.encodePrompt($0).ids }
         self.path = path
     }
@@ -41,6 +46,7 @@ public struct BenchmarkSubject {
         self.name = name
         self.arguments = arguments
         media = PretrainedModel.Media()
+        (weights, cache) = (.float32, .float32)
         prompt = nil
         path = nil
     }
@@ -64,10 +70,5 @@ public struct BenchmarkSubject {
             gpt.reduceWeights(to: weights ?? .float32)
         }
         return module
-    }
-
-    /// The precision that the GPT's weights have when nothing else is asked for.
-    func precision() throws -> WeightPrecision {
-        try path.map { try PretrainedModel.storedPrecision(at: $0) } ?? .float32
     }
 }

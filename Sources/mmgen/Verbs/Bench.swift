@@ -50,14 +50,15 @@ struct Bench: ParsableCommand {
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "What the linear weights are kept as, of f32, bf16, int8, int4; as they are if left out.",
+            "What the linear weights are kept as, of f32, bf16, int8, int4; as the model says if left out.",
             valueName: "list"))
     var weights: String?
 
     @Option(
         name: .long,
-        help: ArgumentHelp("What keys and values are kept as, of f32, bf16, int8.", valueName: "list"))
-    var kv: String = "f32"
+        help: ArgumentHelp(
+            "What keys and values are kept as, of f32, bf16, int8; as the model says if left out.", valueName: "list"))
+    var kv: String?
 
     @Option(
         name: .long,
@@ -168,8 +169,11 @@ struct Bench: ParsableCommand {
             }
             settings.weights = kinds
         }
-        settings.caches = try listed(kv, "--kv", allowed: names(CacheType.allCases.map(\.label))) {
-            CacheType(label: $0)
+        if let kv {
+            let kinds: [CacheType] = try listed(kv, "--kv", allowed: names(CacheType.allCases.map(\.label))) {
+                CacheType(label: $0)
+            }
+            settings.caches = kinds
         }
         settings.batches = try counts(batch, "--batch")
         settings.windows = try listed(
