@@ -15,14 +15,6 @@ typedef struct {
 
 // ---- Writing ---------------------------------------------------------------------------------------------------------
 
-// Rounded to nearest even; a number that is none stays none.
-static inline uint16_t narrowed_bf16(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    if ((bits & 0x7fffffff) > 0x7f800000) return (uint16_t)(bits >> 16 | 0x40);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
 // x[c] ~ scale * q[c] with q in -127...127; the scale is NaN if an x is not a finite number.
 static float narrowed_int8(const float *x, long dim, int8_t *q) {
     float largest_size = 0, broken = 0;
@@ -48,7 +40,7 @@ static void append_vector(int type, const float *x, long dim, void *vectors, flo
     switch (type) {
     case MM_CACHE_F32: memcpy((float *)vectors + index * dim, x, sizeof(float) * dim); break;
     case MM_CACHE_BF16:
-        for (long c = 0; c < dim; c++) ((uint16_t *)vectors)[index * dim + c] = narrowed_bf16(x[c]);
+        for (long c = 0; c < dim; c++) ((uint16_t *)vectors)[index * dim + c] = bf16_of(x[c]);
         break;
     default: scales[index] = narrowed_int8(x, dim, (int8_t *)vectors + index * dim);
     }
@@ -62,10 +54,7 @@ static const float *widened(int type, const void *vectors, long index, long coun
     if (type == MM_CACHE_F32) return (const float *)vectors + index * dim;
     if (type == MM_CACHE_BF16) {
         const uint16_t *source = (const uint16_t *)vectors + index * dim;
-        for (long i = 0; i < n; i++) {
-            const uint32_t bits = (uint32_t)source[i] << 16;
-            memcpy(tile + i, &bits, sizeof bits);
-        }
+        for (long i = 0; i < n; i++) tile[i] = of_bf16(source[i]);
     } else {
         const int8_t *source = (const int8_t *)vectors + index * dim;
         for (long i = 0; i < n; i++) tile[i] = source[i];

@@ -1,6 +1,8 @@
 // Copies between strided and contiguous memory, row lookups and conversions between element types.
 #include "CKernels.h"
 
+#include "bf16.h"
+
 #include <string.h>
 
 // Calls BODY for each row of the last axis, with `i` the strided start of the row and `row` its number.
@@ -69,12 +71,6 @@ static inline uint32_t float_to_bits(float value) {
     memcpy(&bits, &value, 4);
     return bits;
 }
-static inline float from_bf16(uint16_t x) { return bits_to_float((uint32_t)x << 16); }
-static inline uint16_t to_bf16(float x) {
-    uint32_t bits = float_to_bits(x);
-    if (x != x) return (uint16_t)((bits >> 16) | 0x40);
-    return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
 static inline float from_f16(uint16_t x) {
     uint32_t sign = (uint32_t)(x & 0x8000) << 16, exponent = (x >> 10) & 31, fraction = x & 1023;
     if (exponent == 31) return bits_to_float(sign | 0x7f800000 | fraction << 13);
@@ -109,7 +105,7 @@ static inline double load_real(int type, const void *x, long i) {
     switch (type) {
     case MM_F32: return ((const float *)x)[i];
     case MM_F64: return ((const double *)x)[i];
-    case MM_BF16: return from_bf16(((const uint16_t *)x)[i]);
+    case MM_BF16: return of_bf16(((const uint16_t *)x)[i]);
     default: return from_f16(((const uint16_t *)x)[i]);
     }
 }
@@ -129,11 +125,11 @@ void mm_cast(int from, int to, long n, const void *x, void *y) {
         return;
     }
     if (from == MM_BF16 && to == MM_F32) {
-        for (long i = 0; i < n; i++) ((float *)y)[i] = from_bf16(((const uint16_t *)x)[i]);
+        for (long i = 0; i < n; i++) ((float *)y)[i] = of_bf16(((const uint16_t *)x)[i]);
         return;
     }
     if (from == MM_F32 && to == MM_BF16) {
-        for (long i = 0; i < n; i++) ((uint16_t *)y)[i] = to_bf16(((const float *)x)[i]);
+        for (long i = 0; i < n; i++) ((uint16_t *)y)[i] = bf16_of(((const float *)x)[i]);
         return;
     }
     int from_real = from <= MM_F16, to_real = to <= MM_F16;
@@ -143,7 +139,7 @@ void mm_cast(int from, int to, long n, const void *x, void *y) {
             switch (to) {
             case MM_F32: ((float *)y)[i] = (float)value; break;
             case MM_F64: ((double *)y)[i] = value; break;
-            case MM_BF16: ((uint16_t *)y)[i] = to_bf16((float)value); break;
+            case MM_BF16: ((uint16_t *)y)[i] = bf16_of((float)value); break;
             case MM_F16: ((uint16_t *)y)[i] = to_f16((float)value); break;
             }
             continue;

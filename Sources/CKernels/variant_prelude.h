@@ -13,6 +13,7 @@
 #include <immintrin.h>
 #endif
 
+#include "bf16.h"
 #include "philox.h"
 #include "scratch.h"
 #include "variants.h"

@@ -3,21 +3,10 @@
 // Memory: rows are [n, k] as files hold them (CKernels.h); panels as weights.h says.
 #include "weights.h"
 
+#include "bf16.h"
+
 #include <math.h>
 #include <string.h>
-
-static inline uint16_t bf16_of(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    if ((bits & 0x7fffffff) > 0x7f800000) return (uint16_t)(bits >> 16 | 0x40);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-static inline float of_bf16(uint16_t half) {
-    const uint32_t bits = (uint32_t)half << 16;
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
 
 long mm_weights_row_bytes(int kind, long k) {
     return kind == MM_WEIGHTS_BF16 ? 2 * k : kind == MM_WEIGHTS_INT8 ? k : weight_groups(k) * (weight_group / 2);

@@ -163,7 +163,7 @@ struct Quantize: ParsableCommand {
     ) {
         console.result(
             String(
-                format: "KL to the old model %.5f nats a code (at most %.4f), same likeliest code %.2f %% of %ld",
+                format: "KL to the old model %.2g nats a code (at most %.2g), same likeliest code %.2f %% of %ld",
                 comparison.meanDivergence, comparison.largestDivergence, 100 * comparison.topAgreement,
                 comparison.idCount))
         for (index, prompt) in prompts.enumerated() {
