@@ -32,8 +32,8 @@ def run(program, options):
     """Rows of one run, or none with the reason on standard error; and the peak of its memory in bytes."""
     environment = {key: value for key, value in os.environ.items()
                    if key not in ("OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS")}
-    environment.update(program.environment, OMP_NUM_THREADS=str(options.threads))
-    print(f"# {program.name}: {shlex.join(program.command)}", file=sys.stderr, flush=True)
+    environment["OMP_NUM_THREADS"] = str(options.threads)
+    print(f"# {program.label}: {shlex.join(program.command)}", file=sys.stderr, flush=True)
     began = time.monotonic()
     try:
         process = subprocess.Popen(program.command, stdout=subprocess.PIPE, stderr=None if options.verbose
@@ -45,7 +45,7 @@ def run(program, options):
             raise RuntimeError(f"exit code {process.returncode}")
         rows = program.read(text)
     except (OSError, RuntimeError, ValueError, KeyError, IndexError) as error:
-        print(f"# {program.name} failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        print(f"# {program.label} failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         return {}, None
     print(f"# {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     return rows, usage.ru_maxrss * 1024
@@ -58,7 +58,7 @@ def collect(programs, options):
         for program in programs:
             rows, peak = run(program, options)
             if peak:
-                memory[program.name] = max(peak, memory.get(program.name, 0))
+                memory[program.label] = max(peak, memory.get(program.label, 0))
             for name, values in rows.items():
                 entry = found.setdefault(name, {}).setdefault(program.name, {})
                 for key, value in values.items():
@@ -124,7 +124,7 @@ def main():
     parser.add_argument("--kinds", type=lambda text: text.split(","), help="f32,bf16,int8,int4: those to compare")
     parser.add_argument("--depths", type=lambda text: [int(word) for word in text.split(",")],
                         default=[128, 1024, 4096, 8192])
-    parser.add_argument("--kv", default="bf16", help="mmgen's cache in the tables torch and llama")
+    parser.add_argument("--kv", help="mmgen's cache in the tables torch and llama; as many bits as the other's if left out")
     parser.add_argument("--llama-cache", default="f16", help="llama.cpp's cache")
     parser.add_argument("--tokens", type=int, default=32, help="tokens that llama.cpp generates at each depth")
     parser.add_argument("--torch-arguments", type=shlex.split, default=[], help="more arguments for torch_gpt.py")

@@ -15,13 +15,14 @@ def json_lines(text):
 
 
 class Program:
-    def __init__(self, name, command, read, is_ours=False, environment=None):
-        self.name, self.command, self.read, self.is_ours = name, command, read, is_ours
-        self.environment = environment or {}
+    """`name` is what it is compared as; `label` tells apart runs of one program whose memory is stated by itself."""
+
+    def __init__(self, name, command, read, is_ours=False, label=None):
+        self.name, self.command, self.read, self.is_ours, self.label = name, command, read, is_ours, label or name
 
 
-def bench(options, arguments, name_of):
-    """`mmgen bench` with one repetition list; `name_of` names a row, or leaves it out with None."""
+def bench(options, label, arguments, name_of):
+    """`mmgen bench`; `name_of` names a row, or leaves it out with None."""
     command = [options.mmgen, "bench", "--json", "--quiet", "--threads", str(options.threads)] + arguments
 
     def read(text):
@@ -34,25 +35,27 @@ def bench(options, arguments, name_of):
                                   bandwidth=row["bandwidth"], arithmetic=row["arithmetic"], passes=row["passes"])
         return rows
 
-    return Program("mmgen", command, read, is_ours=True)
+    return Program("mmgen", command, read, is_ours=True, label=label)
 
 
 def reference(options, batch=1):
     """The reference job, MUGEN L32: 128 prompt ids to 512 codes to 32 frames of 256 x 256; ours writes the mp4 too."""
     kinds = options.kinds or ["f32", "bf16", "int8"]
-    ours = bench(
-        options, ["--stages", "end-to-end", "--weights", ",".join(kinds), "--batch", str(batch), "--repetitions", "1"],
-        lambda row: row["weights"])
-    programs = [ours]
-    for kind in [kind for kind in kinds if kind in ("f32", "bf16")]:
+    programs = []
+    for kind in kinds:
+        # Keys and values in the same type.
+        programs.append(bench(
+            options, f"mmgen {kind}", ["--stages", "end-to-end", "--weights", kind, "--kv", kind, "--batch", str(batch),
+                                       "--repetitions", "1"], lambda row: row["weights"]))
+        if kind not in ("f32", "bf16"):
+            continue
         command = [options.python, os.path.join(PARITY, "reference_job.py"), "time", "--threads", str(options.threads),
                    "--batch", str(batch), "--dtype", kind]
 
         def read(text, kind=kind):
             row = json_lines(text)[-1]
             seconds = row["total_s"]
-            return {kind: dict(rate=batch / seconds, seconds=seconds, gpt=row["gpt_s"], vqvae=row["vqvae_s"],
-                               peak_mb=row["peak_rss_mb"])}
+            return {kind: dict(rate=batch / seconds, seconds=seconds, gpt=row["gpt_s"], vqvae=row["vqvae_s"])}
 
         programs.append(Program(f"TorchMultimodal {kind}", command, read))
     # Bytes have no counterpart there: they are compared with what its user can have, the fastest of its rows.
@@ -64,23 +67,27 @@ def reference8(options):
     return reference(options, batch=8)
 
 
-def decode_arguments(options, kinds, depths):
-    return ["--stages", "decode", "--weights", ",".join(kinds), "--kv", options.kv, "--depths",
-            ",".join(map(str, depths)), "--repetitions", "3"]
+def decode(options, kind, cache):
+    arguments = ["--stages", "decode", "--weights", kind, "--kv", options.kv or cache, "--depths",
+                 ",".join(map(str, options.depths)), "--repetitions", "3"]
+    return bench(options, f"mmgen {kind}", arguments, lambda row: f"{row['weights']} @ {row['depth']}")
 
 
 def torch(options):
     """Single-stream decoding by depth against plain PyTorch: static cache, fused attention, compiled where it helps."""
-    kinds, depths = options.kinds or ["f32", "bf16", "int8"], options.depths
-    ours = bench(options, decode_arguments(options, kinds, depths), lambda row: f"{row['weights']} @ {row['depth']}")
-    command = [options.python, os.path.join(HERE, "torch_gpt.py"), "decode", "--dtype", ",".join(kinds), "--depths",
-               ",".join(map(str, depths)), "--threads", str(options.threads)] + options.torch_arguments
+    programs = []
+    for kind in options.kinds or ["f32", "bf16", "int8"]:
+        command = [options.python, os.path.join(HERE, "torch_gpt.py"), "decode", "--dtype", kind, "--depths",
+                   ",".join(map(str, options.depths)), "--threads", str(options.threads)] + options.torch_arguments
 
-    def read(text):
-        return {f"{row['dtype']} @ {row['depth']}": dict(rate=row["rate"], seconds=row["seconds"], way=row["way"])
-                for row in json_lines(text)}
+        def read(text):
+            return {f"{row['dtype']} @ {row['depth']}": dict(rate=row["rate"], seconds=row["seconds"], way=row["way"])
+                    for row in json_lines(text)}
 
-    return [ours, Program("PyTorch", command, read)], {}
+        # Keys and values of as many bits: those of its arithmetic.
+        programs += [decode(options, kind, "f32" if kind == "f32" else "bf16"), Program(
+            "PyTorch", command, read, label=f"PyTorch {kind}")]
+    return programs, {}
 
 
 LLAMA = {"f32": ["f32"], "bf16": ["bf16", "f16"], "int8": ["q8_0"], "int4": ["q4_0"]}
@@ -88,14 +95,13 @@ LLAMA = {"f32": ["f32"], "bf16": ["bf16", "f16"], "int8": ["q8_0"], "int4": ["q4
 
 def llama(options):
     """Single-stream decoding by depth against llama.cpp with as many bits: F32, BF16 and F16, Q8_0, Q4_0."""
-    kinds, depths = options.kinds or list(LLAMA), options.depths
-    ours = bench(options, decode_arguments(options, kinds, depths), lambda row: f"{row['weights']} @ {row['depth']}")
-    programs = [ours]
-    for kind in kinds:
+    programs = []
+    for kind in options.kinds or list(LLAMA):
+        programs.append(decode(options, kind, "bf16"))
         for type in LLAMA[kind]:
             command = [options.llama_bench, "-m", os.path.join(options.gguf, f"{type}.gguf"), "-p", "0", "-n",
-                       str(options.tokens), "-d", ",".join(map(str, depths)), "-t", str(options.threads), "-r", "2",
-                       "-ctk", options.llama_cache, "-ctv", options.llama_cache, "-o", "jsonl"]
+                       str(options.tokens), "-d", ",".join(map(str, options.depths)), "-t", str(options.threads), "-r",
+                       "2", "-ctk", options.llama_cache, "-ctv", options.llama_cache, "-o", "jsonl"]
 
             def read(text, kind=kind):
                 return {f"{kind} @ {row['n_depth']}": dict(rate=row["avg_ts"], seconds=1 / row["avg_ts"])
@@ -110,8 +116,7 @@ def training(options):
     kinds = options.kinds or ["f32"]
     arguments = ["--stages", "train-gpt,train-vqvae", "--repetitions", "2", "--shortest", "0", "--set",
                  "text_seq_len=512", "--set", "dropout=0", "--set", "attn_dropout=0"]
-    ours = bench(options, arguments, lambda row: f"{row['stage']} f32")
-    programs = [ours]
+    programs = [bench(options, "mmgen f32", arguments, lambda row: f"{row['stage']} f32")]
 
     def read(text):
         return {f"{row['stage']} {row['dtype']}": dict(rate=row["rate"], seconds=row["seconds"])
@@ -120,7 +125,7 @@ def training(options):
     for what in ["gpt", "vqvae"]:
         programs.append(Program("TorchMultimodal", [
             options.python, os.path.join(HERE, "torchmultimodal_training.py"), what, "--dtype", ",".join(kinds),
-            "--threads", str(options.threads), "--repetitions", "1"], read))
+            "--threads", str(options.threads), "--repetitions", "1"], read, label=f"TorchMultimodal {what}"))
     programs.append(Program("PyTorch", [
         options.python, os.path.join(HERE, "torch_gpt.py"), "train", "--dtype", ",".join(kinds), "--length", "1024",
         "--threads", str(options.threads), "--repetitions", "2"] + options.torch_arguments, read))

@@ -12,7 +12,7 @@ public final class Benchmark {
     let settings: BenchmarkSettings
     let cancellation: CancellationFlag
     private let progress: (String) -> Void
-    private let probe: MachineProbe
+    private let probe = MachineProbe()
     private var limits: [Int: MachineLimits] = [:]
     private var rows: [BenchmarkRow] = []
 
@@ -33,7 +33,6 @@ public final class Benchmark {
         self.settings = settings
         self.cancellation = cancellation
         self.progress = progress
-        probe = MachineProbe()
     }
 
     /// Measures every stage; the number of threads is what it was afterwards.

@@ -24,10 +24,13 @@ public struct BenchmarkSubject {
 
     /// A model directory.
     ///
+    /// - Parameters:
+    ///   - path: the directory.
+    ///   - label: what the report calls it; the path when `nil`.
     /// - Throws: what reading it throws.
-    public init(directory path: String) throws {
+    public init(directory path: String, label: String? = nil) throws {
         let model = try PretrainedModel(contentsOf: path)
-        label = path
+        self.label = label ?? path
         name = model.name
         arguments = model.arguments
         media = model.media

@@ -25,30 +25,19 @@ public struct MachineLimits: Sendable, Hashable {
 /// multiply-adds in registers.
 ///
 /// What neighbours on the same host do changes both within minutes, so they are measured beside every row.
-final class MachineProbe {
-    private let memory: UnsafeMutableRawPointer
-    private let byteCount: Int
-    private let attempts: Int
-
-    /// A probe.
-    ///
-    /// - Parameters:
-    ///   - byteCount: how much memory it takes and reads.
-    ///   - attempts: the best of as many is taken.
-    init(byteCount: Int = 256 << 20, attempts: Int = 3) {
-        self.byteCount = byteCount
-        self.attempts = attempts
-        memory = .allocate(byteCount: byteCount, alignment: 4096)
-        // Written, so that every page is one of its own.
-        memory.initializeMemory(as: UInt8.self, repeating: 0, count: byteCount)
-    }
-
-    deinit { memory.deallocate() }
+struct MachineProbe {
+    /// How much memory is read; it is given back after every measurement, so that it does not add to a stage's peak.
+    var byteCount = 256 << 20
+    /// The best of as many attempts is taken.
+    var attempts = 3
 
     /// The limits on as many threads as ``Threads/count`` says.
     func limits() -> MachineLimits {
-        let bytes = byteCount
-        let read = best { _ = mm_probe_read(memory, bytes) }
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: byteCount, alignment: 4096)
+        defer { memory.deallocate() }
+        // Written, so that every page is one of its own.
+        memory.initializeMemory(as: UInt8.self, repeating: 0, count: byteCount)
+        let read = best { _ = mm_probe_read(memory, byteCount) }
         var operations = 0.0
         let tasks = 8 * Threads.count
         let computed = best { operations = mm_probe_arithmetic(tasks, 100_000) }

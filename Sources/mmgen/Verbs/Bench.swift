@@ -144,7 +144,8 @@ struct Bench: ParsableCommand {
         guard config == nil, overrides.isEmpty else {
             throw VerbError("--config and --set are for a model that is given by name; \(model) has its own arguments.")
         }
-        return try BenchmarkSubject(directory: !isFolder && model == DefaultModel.name ? DefaultModel.path() : model)
+        let isDefault = !isFolder && model == DefaultModel.name
+        return try BenchmarkSubject(directory: isDefault ? DefaultModel.path() : model, label: model)
     }
 
     /// What the flags ask for.
