@@ -124,7 +124,7 @@ def main():
     parser.add_argument("--kinds", type=lambda text: text.split(","), help="f32,bf16,int8,int4: those to compare")
     parser.add_argument("--depths", type=lambda text: [int(word) for word in text.split(",")],
                         default=[128, 1024, 4096, 8192])
-    parser.add_argument("--kv", help="mmgen's cache in the tables torch and llama; as many bits as the other's if left out")
+    parser.add_argument("--kv", help="mmgen's cache in the tables torch and llama; as many bits as the other's if not")
     parser.add_argument("--llama-cache", default="f16", help="llama.cpp's cache")
     parser.add_argument("--tokens", type=int, default=32, help="tokens that llama.cpp generates at each depth")
     parser.add_argument("--torch-arguments", type=shlex.split, default=[], help="more arguments for torch_gpt.py")
@@ -146,7 +146,8 @@ def main():
     if options.output:
         document = dict(
             table=options.table, what=tables.TABLES[options.table].__doc__.strip(), date=date, processor=processor(),
-            threads=options.threads, rounds=options.rounds, ratios=result, rows=found, peak_bytes=memory, markdown=lines,
+            threads=options.threads, rounds=options.rounds, ratios=result, rows=found, peak_bytes=memory,
+            markdown=lines,
             commands=[shlex.join(program.command) for program in programs])
         os.makedirs(os.path.dirname(os.path.abspath(options.output)), exist_ok=True)
         with open(options.output + ".new", "w") as file:

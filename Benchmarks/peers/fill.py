@@ -14,7 +14,8 @@ def text_of(path):
         if path.endswith(".txt"):
             return "```\n" + file.read().strip("\n") + "\n```"
         result = json.load(file)
-    head = f"{result['date'][:10]}, {result['processor']}, {result['threads']} threads, {result['rounds']} rounds in turn."
+    head = (f"{result['date'][:10]}, {result['processor']}, {result['threads']} threads, "
+            f"{result['rounds']} rounds in turn.")
     return "\n".join([head, ""] + result["markdown"])
 
 
