@@ -2,9 +2,9 @@
 
     python compare.py TABLE -o RESULT.json [--mmgen PATH] [--python PATH] [--llama-bench PATH] [--gguf DIR] ...
 
-TABLE is one of reference, reference8, torch, llama, training (tables.py says what each is). Nothing is installed: the
-paths name what is there, and default to the environment variables MMGEN, TORCH_PYTHON, LLAMA_BENCH and GGUF_DIR. A
-program that fails is named, and its rows are missing. Needs Python 3.9 and nothing else.
+TABLE is one of reference, process, reference8, torch, llama, training (tables.py says what each is). Nothing is
+installed: the paths name what is there, and default to the environment variables MMGEN, TORCH_PYTHON, LLAMA_BENCH,
+GGUF_DIR and MODELS_DIR. A program that fails is named, and its rows are missing. Needs Python 3.9 and nothing else.
 """
 import argparse
 import datetime
@@ -43,7 +43,7 @@ def run(program, options):
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             raise RuntimeError(f"exit code {process.returncode}")
-        rows = program.read(text)
+        rows = program.read(text, time.monotonic() - began)
     except (OSError, RuntimeError, ValueError, KeyError, IndexError) as error:
         print(f"# {program.label} failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         return {}, None
@@ -119,6 +119,7 @@ def main():
     parser.add_argument("--python", default=os.environ.get("TORCH_PYTHON"), help="a Python with PyTorch")
     parser.add_argument("--llama-bench", default=os.environ.get("LLAMA_BENCH"))
     parser.add_argument("--gguf", default=os.environ.get("GGUF_DIR"), help="folder of f32.gguf, q8_0.gguf, ...")
+    parser.add_argument("--models", default=os.environ.get("MODELS_DIR"), help="folder of the models f32, bf16, int8")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--kinds", type=lambda text: text.split(","), help="f32,bf16,int8,int4: those to compare")

@@ -10,10 +10,11 @@ import sys
 from html import escape
 
 ROW, LEFT, WIDTH, TOP = 20, 290, 420, 46
-COLOURS = {"reference": "#2a78b5", "reference8": "#1d5480", "torch": "#c0562f", "llama": "#4f8f4a",
-           "training": "#7a5ca8"}
-TITLES = {"reference": "Reference job, one clip", "reference8": "Reference job, eight clips",
-          "torch": "Decoding, beside plain PyTorch", "llama": "Decoding, beside llama.cpp", "training": "Training step"}
+COLOURS = {"reference": "#2a78b5", "process": "#5b9fd0", "reference8": "#1d5480", "torch": "#c0562f",
+           "llama": "#4f8f4a", "training": "#7a5ca8"}
+TITLES = {"reference": "Reference job, one clip", "process": "The same from the start of the process",
+          "reference8": "Reference job, eight clips", "torch": "Decoding, beside plain PyTorch",
+          "llama": "Decoding, beside llama.cpp", "training": "Training step"}
 
 
 def load(paths):

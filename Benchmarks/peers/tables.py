@@ -5,6 +5,7 @@ compared. Every program is started anew in every round.
 """
 import json
 import os
+import struct
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PARITY = os.path.join(HERE, "..", "..", "Tests", "Parity")
@@ -15,7 +16,10 @@ def json_lines(text):
 
 
 class Program:
-    """`name` is what it is compared as; `label` tells apart runs of one program whose memory is stated by itself."""
+    """`name` is what it is compared as; `label` tells apart runs of one program whose memory is stated by itself.
+
+    `read` takes what the program printed and the seconds from its start to its end.
+    """
 
     def __init__(self, name, command, read, is_ours=False, label=None):
         self.name, self.command, self.read, self.is_ours, self.label = name, command, read, is_ours, label or name
@@ -25,7 +29,7 @@ def bench(options, label, arguments, name_of):
     """`mmgen bench`; `name_of` names a row, or leaves it out with None."""
     command = [options.mmgen, "bench", "--json", "--quiet", "--threads", str(options.threads)] + arguments
 
-    def read(text):
+    def read(text, _):
         report = json.loads(text)
         rows = {}
         for row in report["rows"]:
@@ -47,18 +51,44 @@ def reference(options, batch=1):
         programs.append(bench(
             options, f"mmgen {kind}", ["--stages", "end-to-end", "--weights", kind, "--kv", kind, "--batch", str(batch),
                                        "--repetitions", "1"], lambda row: row["weights"]))
-        if kind not in ("f32", "bf16"):
-            continue
-        command = [options.python, os.path.join(PARITY, "reference_job.py"), "time", "--threads", str(options.threads),
-                   "--batch", str(batch), "--dtype", kind]
+        programs += reference_job(options, kind, batch)
+    # Bytes have no counterpart there: they are compared with what its user can have.
+    return programs, {"int8": ["f32", "bf16"]}
 
-        def read(text, kind=kind):
-            row = json_lines(text)[-1]
-            seconds = row["total_s"]
-            return {kind: dict(rate=batch / seconds, seconds=seconds, gpt=row["gpt_s"], vqvae=row["vqvae_s"])}
 
-        programs.append(Program(f"TorchMultimodal {kind}", command, read))
-    # Bytes have no counterpart there: they are compared with what its user can have, the fastest of its rows.
+def reference_job(options, kind, batch):
+    """The reference job by TorchMultimodal, its time without the start of the process."""
+    if kind not in ("f32", "bf16"):
+        return []
+    command = [options.python, os.path.join(PARITY, "reference_job.py"), "time", "--threads", str(options.threads),
+               "--batch", str(batch), "--dtype", kind]
+
+    def read(text, _):
+        row = json_lines(text)[-1]
+        seconds = row["total_s"]
+        return {kind: dict(rate=batch / seconds, seconds=seconds, gpt=row["gpt_s"], vqvae=row["vqvae_s"])}
+
+    return [Program("TorchMultimodal", command, read, label=f"TorchMultimodal {kind}")]
+
+
+def process(options):
+    """The reference job from the start of mmgen to the finished mp4; the other program's as in `reference`."""
+    os.makedirs(options.models, exist_ok=True)
+    prompt = os.path.join(options.models, "prompt.safetensors")
+    with open(prompt, "wb") as file:
+        header = json.dumps({"prompt_ids": {"dtype": "I64", "shape": [1, 128], "data_offsets": [0, 1024]}}).encode()
+        file.write(struct.pack("<Q", len(header)) + header + struct.pack("<128q", *range(1, 129)))
+    programs = []
+    for kind in options.kinds or ["f32", "bf16", "int8"]:
+        command = [options.mmgen, "text-to-video", "--model", os.path.join(options.models, kind), "--prompt-ids",
+                   prompt, "--seed", "0", "--window", "1", "--threads", str(options.threads), "--force", "--json", "-o",
+                   os.path.join(options.models, f"{kind}.mp4")]
+
+        def read(_, seconds, kind=kind):
+            return {kind: dict(rate=1 / seconds, seconds=seconds)}
+
+        programs.append(Program("mmgen", command, read, is_ours=True, label=f"mmgen {kind}"))
+        programs += reference_job(options, kind, 1)
     return programs, {"int8": ["f32", "bf16"]}
 
 
@@ -80,7 +110,7 @@ def torch(options):
         command = [options.python, os.path.join(HERE, "torch_gpt.py"), "decode", "--dtype", kind, "--depths",
                    ",".join(map(str, options.depths)), "--threads", str(options.threads)] + options.torch_arguments
 
-        def read(text):
+        def read(text, _):
             return {f"{row['dtype']} @ {row['depth']}": dict(rate=row["rate"], seconds=row["seconds"], way=row["way"])
                     for row in json_lines(text)}
 
@@ -103,7 +133,7 @@ def llama(options):
                        str(options.tokens), "-d", ",".join(map(str, options.depths)), "-t", str(options.threads), "-r",
                        "2", "-ctk", options.llama_cache, "-ctv", options.llama_cache, "-o", "jsonl"]
 
-            def read(text, kind=kind):
+            def read(text, _, kind=kind):
                 return {f"{kind} @ {row['n_depth']}": dict(rate=row["avg_ts"], seconds=1 / row["avg_ts"])
                         for row in json_lines(text)}
 
@@ -118,7 +148,7 @@ def training(options):
                  "text_seq_len=512", "--set", "dropout=0", "--set", "attn_dropout=0"]
     programs = [bench(options, "mmgen f32", arguments, lambda row: f"{row['stage']} f32")]
 
-    def read(text):
+    def read(text, _):
         return {f"{row['stage']} {row['dtype']}": dict(rate=row["rate"], seconds=row["seconds"])
                 for row in json_lines(text)}
 
@@ -132,6 +162,7 @@ def training(options):
     return programs, {}
 
 
-TABLES = {"reference": reference, "reference8": reference8, "torch": torch, "llama": llama, "training": training}
-NEEDS = {"reference": ["python"], "reference8": ["python"], "torch": ["python"], "llama": ["llama_bench", "gguf"],
-         "training": ["python"]}
+TABLES = {"reference": reference, "process": process, "reference8": reference8, "torch": torch, "llama": llama,
+          "training": training}
+NEEDS = {"reference": ["python"], "process": ["python", "models"], "reference8": ["python"], "torch": ["python"],
+         "llama": ["llama_bench", "gguf"], "training": ["python"]}

@@ -53,9 +53,11 @@ extension BenchmarkReport {
         seconds >= 1 ? ("s", 1) : seconds >= 1e-3 ? ("ms", 1e3) : ("us", 1e6)
     }
 
-    /// Three digits, or all of a whole number of more.
+    /// About three digits, or all of a whole number of more.
     static func short(_ value: Double) -> String {
         switch abs(value) {
+        case ..<0.1: String(format: "%.4f", value)
+        case ..<1: String(format: "%.3f", value)
         case 100...: String(format: "%.0f", value)
         case 10..<100: String(format: "%.1f", value)
         default: String(format: "%.2f", value)
