@@ -1,9 +1,10 @@
 import Foundation
+import Tensors
 
 /// The bytes of a file, mapped into memory and kept there as long as a tensor borrows from them.
 ///
 /// A file that another process shortens while it is mapped is outside what can be guarded against.
-public final class FileBytes: Sendable {
+public final class FileBytes: Sendable, RereadableMemory {
     // An address instead of a pointer: the memory is never written to, so sharing it between threads is safe.
     private let address: UInt
     private let mapped: Bool
@@ -67,6 +68,16 @@ public final class FileBytes: Sendable {
     deinit {
         guard let start = UnsafeMutableRawPointer(bitPattern: address) else { return }
         if mapped { munmap(start, count) } else { start.deallocate() }
+    }
+
+    public func letGo(_ bytes: UnsafeRawBufferPointer) {
+        guard mapped, let base = bytes.baseAddress else { return }
+        let page = UInt(sysconf(Int32(_SC_PAGESIZE)))
+        let start = (UInt(bitPattern: base) + page - 1) / page * page
+        let end = (UInt(bitPattern: base) + UInt(bytes.count)) / page * page
+        guard start < end, start >= address, end <= address + UInt(count) else { return }
+        // Nothing was ever written to them: dropped pages are read from the file again.
+        madvise(UnsafeMutableRawPointer(bitPattern: start), Int(end - start), MADV_DONTNEED)
     }
 
     private static func failure(_ path: String, _ code: Int32) -> CheckpointError {

@@ -39,6 +39,7 @@ public struct PackedWeights: Sendable {
             }
         }
         self.storage = storage
+        rows.values.storage.letGo()
     }
 
     /// The values of some outputs, `[range, inputs]`, `float32`.

@@ -1,6 +1,12 @@
 import Foundation
 import Synchronization
 
+/// Memory that can be read anew from elsewhere, such as a mapped file, so that it need not stay.
+public protocol RereadableMemory: AnyObject {
+    /// Gives up whole pages of it; they come back, as they were, when they are read again.
+    func letGo(_ bytes: UnsafeRawBufferPointer)
+}
+
 /// A block of memory that tensors share.
 ///
 /// The one `@unchecked Sendable` class of the library: tensors that are read from several threads share it, and only
@@ -32,6 +38,11 @@ final class Storage: @unchecked Sendable {
 
     /// Whether the memory belongs to somebody else and must not be written to.
     var isBorrowed: Bool { owner != nil }
+
+    /// Gives up what lies in memory, if it can be read anew: for memory that will hardly be looked at again.
+    func letGo() {
+        (owner as? any RereadableMemory)?.letGo(UnsafeRawBufferPointer(start: pointer, count: byteCount))
+    }
 
     deinit {
         meter?.remove(byteCount)

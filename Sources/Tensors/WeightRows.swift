@@ -128,6 +128,7 @@ public struct WeightRows: Sendable {
             parts.allSatisfy { $0.inputs == first.inputs && $0.precision == first.precision },
             "WeightRows: only weights with the same inputs and precision can be joined")
         let scales = parts.compactMap(\.scales)
+        defer { for part in parts { part.values.storage.letGo() } }
         return WeightRows(
             first.precision, first.inputs, concatenated(parts.map(\.values)),
             scales.isEmpty ? nil : concatenated(scales))

@@ -16,6 +16,24 @@ private let x = #""x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}"#
 
 @Suite("Safetensors files")
 struct SafetensorsTests {
+    @Test("pages of a mapped file that were let go read as before, and what is no mapping stays")
+    func lettingGo() throws {
+        let path = NSTemporaryDirectory() + "mmgen-\(UUID().uuidString)"
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let content = (0..<50_000).map { UInt8(truncatingIfNeeded: $0 * 7 + $0 >> 8) }
+        try Data(content).write(to: URL(fileURLWithPath: path))
+        for file in [try FileBytes(path: path), FileBytes(copying: content, name: "copy")] {
+            #expect(Array(file.bytes) == content)
+            for range in [0..<50_000, 5_000..<30_000, 100..<200, 49_999..<50_000] {
+                file.letGo(UnsafeRawBufferPointer(rebasing: file.bytes[range]))
+                #expect(Array(file.bytes) == content)
+            }
+            // What lies elsewhere is nobody's business.
+            content.withUnsafeBytes { file.letGo($0) }
+        }
+        #expect(content.last == UInt8(truncatingIfNeeded: 49_999 * 7 + 49_999 >> 8))
+    }
+
     @Test("every element type of a file of the Python library arrives with its values")
     func elementTypes() throws {
         let checkpoint = try CheckpointReader.open(fixture("dtypes.safetensors"))
