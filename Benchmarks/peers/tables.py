@@ -144,15 +144,17 @@ def llama(options):
 def training(options):
     """A training step: the GPT (12 x 768, 1,024 ids) and the VQVAE (32 x 256 x 256), batch 1, without dropout."""
     kinds = options.kinds or ["f32"]
-    arguments = ["--stages", "train-gpt,train-vqvae", "--repetitions", "2", "--shortest", "0", "--set",
-                 "text_seq_len=512", "--set", "dropout=0", "--set", "attn_dropout=0"]
-    programs = [bench(options, "mmgen f32", arguments, lambda row: f"{row['stage']} f32")]
+    sizes = ["--repetitions", "2", "--shortest", "0", "--set", "text_seq_len=512", "--set", "dropout=0", "--set",
+             "attn_dropout=0"]
+    programs = []
 
     def read(text, _):
         return {f"{row['stage']} {row['dtype']}": dict(rate=row["rate"], seconds=row["seconds"])
                 for row in json_lines(text)}
 
     for what in ["gpt", "vqvae"]:
+        programs.append(bench(
+            options, f"mmgen {what}", ["--stages", f"train-{what}"] + sizes, lambda row: f"{row['stage']} f32"))
         programs.append(Program("TorchMultimodal", [
             options.python, os.path.join(HERE, "torchmultimodal_training.py"), what, "--dtype", ",".join(kinds),
             "--threads", str(options.threads), "--repetitions", "1"], read, label=f"TorchMultimodal {what}"))

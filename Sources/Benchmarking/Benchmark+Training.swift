@@ -39,14 +39,17 @@ extension Benchmark {
         }
     }
 
-    private func measureVQVAETraining() throws {
+    private func vqvaeSizes() throws -> (configuration: VQVAEConfiguration, latent: [Int]?) {
         let module = try subject.module()
-        let latentOfGPT = (module as? MultimodalGPT)?.latentShape
-        guard let other = module as? VQVAE ?? (module as? MultimodalGPT)?.vqvae else {
-            throw missing([.trainVQVAE], "VQVAE")
-        }
-        // That of a GPT is frozen; one of the same size is trained instead.
-        let vqvae = VQVAE(other.configuration, random: RandomKey(seed: 0).derived("vqvae"))
+        let gpt = module as? MultimodalGPT
+        guard let vqvae = module as? VQVAE ?? gpt?.vqvae else { throw missing([.trainVQVAE], "VQVAE") }
+        return (vqvae.configuration, gpt?.latentShape)
+    }
+
+    private func measureVQVAETraining() throws {
+        // That of a GPT is frozen; one of the same size is trained instead, and the GPT's memory is given back.
+        let (configuration, latentOfGPT) = try vqvaeSizes()
+        let vqvae = VQVAE(configuration, random: RandomKey(seed: 0).derived("vqvae"))
         let shape = clipShape(vqvae, latentOfGPT)
         let latent = vqvae.latentShape(shape)
         let work = VQVAEWork(vqvae.configuration)
