@@ -162,18 +162,23 @@ public final class Generator {
         }
     }
 
-    /// - Throws: ``TensorError`` when the caches of one batch are larger than the machine's memory.
+    /// - Throws: ``TensorError`` when the caches of one batch, or its prompts, are larger than the machine's memory.
     private func requireMemory(_ prompts: [GenerationPrompt], samples: Int, batch: Int, isGuided: Bool) throws {
         let rows = min(prompts.count * samples, batch) * (isGuided ? 2 : 1)
         // The prompts themselves are stored once, whatever the number of rows.
         let positions = max(1, model.outputLength - (prompts.map(\.firstIDs.count).min() ?? 0))
         let shape = model.decoderConfiguration
-        // Keys and values of every layer.
-        let bytes = 8 * Double(shape.layers) * Double(shape.width) * Double(positions) * Double(rows)
         try MachineMemory.require(
-            bytes,
+            model.cacheBytesPerPosition * Double(positions) * Double(rows),
             for: "A cache of \(rows) sequences of \(positions) ids in \(shape.layers) layers of width \(shape.width)"
         )
+        // As many prompts as share the first batch, each read once.
+        let first = prompts.prefix((min(prompts.count * samples, batch) + samples - 1) / max(samples, 1))
+        let length = first.map { $0.ids.count + $0.firstIDs.count }.min() ?? 0
+        let distinct = Set(first).count
+        try MachineMemory.require(
+            model.prefillBytes(prompts: distinct, length: length),
+            for: "Reading \(distinct) prompts of \(length) ids in \(shape.layers) layers of width \(shape.width)")
     }
 
     private func validate(_ prompts: [GenerationPrompt], samples: Int, batch: Int, isGuided: Bool) throws {

@@ -1,14 +1,32 @@
 import Foundation
+import Synchronization
 
 /// How much memory this process may use, so that what can never fit is refused in a sentence instead of failing half way.
 public enum MachineMemory {
-    /// Bytes: the machine's, or what a container is allowed of it.
-    @TaskLocal public static var byteCount: Double = {
-        let physical = Double(ProcessInfo.processInfo.physicalMemory)
-        let limit = try? String(contentsOfFile: "/sys/fs/cgroup/memory.max", encoding: .utf8)
-        let allowed = limit.flatMap { Double($0.trimmingCharacters(in: .whitespacesAndNewlines)) }
-        return min(physical, allowed ?? physical)
+    /// Bytes: the machine's, or what a container or `ulimit -v` allows of it.
+    @TaskLocal public static var byteCount: Double = allowed
+
+    /// What the machine, the container and the limit on the address space allow.
+    static let allowed: Double = {
+        var smallest = Double(ProcessInfo.processInfo.physicalMemory)
+        let container = try? String(contentsOfFile: "/sys/fs/cgroup/memory.max", encoding: .utf8)
+        if let bytes = container.flatMap({ Double($0.trimmingCharacters(in: .whitespacesAndNewlines)) }) {
+            smallest = min(smallest, bytes)
+        }
+        var limit = rlimit()
+        if getrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit) == 0 {
+            // No limit is the largest number there is.
+            smallest = min(smallest, Double(limit.rlim_cur))
+        }
+        return smallest
     }()
+
+    /// The most memory that this process ever had in use, in bytes, as the system counts it; `nil` where it does not say.
+    public static var peakByteCount: Int? {
+        guard let status = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8) else { return nil }
+        let line = status.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
+        return line?.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Int($0) }.map { $0 * 1024 }
+    }
 
     /// Refuses what takes more memory than there is at all.
     ///
@@ -24,5 +42,25 @@ public enum MachineMemory {
 
     private static func text(_ bytes: Double) -> String {
         bytes < 1e9 ? String(format: "%.1f MB", bytes / 1e6) : String(format: "%.1f GB", bytes / 1e9)
+    }
+
+    // MARK: - The last resort
+
+    private static let handler = Mutex<(@Sendable (String) -> Never)?>(nil)
+
+    /// Sets how the process ends when tensors want more memory than there is, which ``require(_:for:)`` did not foresee.
+    ///
+    /// - Parameter body: takes one sentence, on any thread, and ends the process; without one it traps.
+    public static func whenExhausted(_ body: @escaping @Sendable (String) -> Never) {
+        handler.withLock { $0 = body }
+    }
+
+    /// Ends the process: an operation has no way to return without its result.
+    static func exhausted(byteCount: Int, inUse: Int) -> Never {
+        let sentence =
+            "There is not enough memory: a tensor of \(text(Double(byteCount))) was wanted beside \(text(Double(inUse))) "
+            + "in use; this machine has \(text(allowed))."
+        if let handler = handler.withLock({ $0 }) { handler(sentence) }
+        fatalError(sentence)
     }
 }

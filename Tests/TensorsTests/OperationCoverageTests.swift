@@ -29,6 +29,7 @@ private let declarationsOutsideTheTable: [String: String] = [
     "cachedAttention(_:_:_:prefix:)": "inference only, KeyValueCacheTests",
     "outputSize(_:)": "shape arithmetic, WindowShapeTests",
     "require(_:for:)": "refuses sizes, MachineMemoryTests",
+    "whenExhausted(_:)": "how the process ends, StoragePoolTests",
 ]
 
 /// The sources of a target, by file name.

@@ -58,6 +58,14 @@ struct Console {
         return "'" + String(line.prefix(60)) + (line.count > 60 ? "...'" : "'")
     }
 
+    /// Prints a sentence and ends the program at once, from any thread.
+    static func end(_ sentence: String) -> Never {
+        writeError("mmgen: \(sentence)")
+        // What was printed so far is a result; all else is left as it is, other threads may be at work on it.
+        fflush(nil)
+        _exit(1)
+    }
+
     /// Prints an error and ends the program with its exit code.
     static func fail(_ error: any Error) -> Never {
         if error is CancellationError || Interruption.flag.isSet {

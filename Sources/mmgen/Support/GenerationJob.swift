@@ -39,6 +39,11 @@ struct GenerationJob {
                 "\(prompts.count) prompts with \(sampling.samples) samples each are more than the \(Generator.mostRows) "
                     + "of one run.")
         }
+        if tokensOut != nil {
+            let rows = prompts.count * sampling.samples
+            try MachineMemory.require(
+                Double(8 * rows) * Double(gpt.outputLength), for: "A file of the codes of \(rows) clips")
+        }
         let slugs = FileNames.slugs(prompts.map(\.text), fallback: coding.isImage ? "picture" : "clip")
         let names = slugs.flatMap { slug in
             sampling.samples == 1 ? [slug] : (0..<sampling.samples).map { "\(slug)-\($0)" }

@@ -29,6 +29,7 @@ struct Decode: ParsableCommand {
         let coding = try ClipCoding(model)
         let file = try TokenFile(path: codes)
         try file.validate(codes: coding.vqvae.codebook.count, axes: coding.vqvae.dimensions, source: codes)
+        try coding.requireMemory(latent: Array(file.ids.shape.dropFirst()))
         let base = FileNames.slug(URL(fileURLWithPath: codes).deletingPathExtension().lastPathComponent)
         let names = (0..<file.sampleCount).map { index in
             guard file.sampleCount > 1 else { return base }
