@@ -61,10 +61,8 @@ public final class Generator {
         cancellation: CancellationFlag = CancellationFlag(), progress: (GenerationProgress) -> Void = { _ in },
         each body: (GeneratedSample) throws -> Void
     ) throws {
-        try options.validate(vocabulary: model.outputTokenCount)
+        try validate(prompts, options: options, batch: batch)
         let guidance = Guidance(scale: Float(options.guidance))
-        try validate(prompts, samples: options.samples, batch: batch, isGuided: guidance.isActive)
-        try requireMemory(prompts, samples: options.samples, batch: batch, isGuided: guidance.isActive)
         let rows = prompts.indices.flatMap { prompt in (0..<options.samples).map { Row(prompt: prompt, sample: $0) } }
         let clock = TokenClock()
         var prefix: PromptPrefix?
@@ -89,6 +87,18 @@ public final class Generator {
             }
             first += chunk.count
         }
+    }
+
+    /// Checks what ``generate(_:options:batch:cancellation:progress:)`` is going to be given, so that nothing need be
+    /// prepared for what is refused.
+    ///
+    /// - Throws: ``GenerationError`` for settings or ids the model cannot take, ``TensorError`` when the caches do not fit
+    ///   into the machine's memory.
+    public func validate(_ prompts: [GenerationPrompt], options: SamplingOptions, batch: Int = 16) throws {
+        try options.validate(vocabulary: model.outputTokenCount)
+        let isGuided = Guidance(scale: Float(options.guidance)).isActive
+        try validate(prompts, samples: options.samples, batch: batch, isGuided: isGuided)
+        try requireMemory(prompts, samples: options.samples, batch: batch, isGuided: isGuided)
     }
 
     /// The most samples of one run, over all prompts.

@@ -21,12 +21,22 @@ public enum MachineMemory {
         return smallest
     }()
 
-    /// The most memory that this process ever had in use, in bytes, as the system counts it; `nil` where it does not say.
-    public static var peakByteCount: Int? {
-        guard let status = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8) else { return nil }
-        let line = status.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
-        return line?.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Int($0) }.map { $0 * 1024 }
+    /// What tensors may take before the process gives up: all of ``allowed``, and the swap space of the machine unless
+    /// something else is the limit.
+    static let exhaustible: Double = {
+        guard allowed == Double(ProcessInfo.processInfo.physicalMemory) else { return allowed }
+        return allowed + Double(kibibytes("SwapTotal:", in: "/proc/meminfo") ?? 0) * 1024
+    }()
+
+    /// The number behind a name in one of the system's lists.
+    private static func kibibytes(_ name: String, in path: String) -> Int? {
+        guard let text = try? String(contentsOfFile: path, encoding: .utf8) else { return nil }
+        let line = text.split(separator: "\n").first { $0.hasPrefix(name) }
+        return line?.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Int($0) }
     }
+
+    /// The most memory that this process ever had in use, in bytes, as the system counts it; `nil` where it does not say.
+    public static var peakByteCount: Int? { kibibytes("VmHWM:", in: "/proc/self/status").map { $0 * 1024 } }
 
     /// Refuses what takes more memory than there is at all.
     ///
@@ -59,7 +69,7 @@ public enum MachineMemory {
     static func exhausted(byteCount: Int, inUse: Int) -> Never {
         let sentence =
             "There is not enough memory: a tensor of \(text(Double(byteCount))) was wanted beside \(text(Double(inUse))) "
-            + "in use; this machine has \(text(allowed))."
+            + "in use; this machine has \(text(exhaustible))."
         if let handler = handler.withLock({ $0 }) { handler(sentence) }
         fatalError(sentence)
     }

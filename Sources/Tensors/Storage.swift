@@ -59,7 +59,7 @@ final class StoragePool: Sendable {
     private let state = Mutex(State())
 
     /// A pool that hands out `limit` bytes at most.
-    init(limit: Double = MachineMemory.allowed) { self.limit = limit }
+    init(limit: Double = MachineMemory.exhaustible) { self.limit = limit }
 
     /// Rounds up to a class: 64-byte steps when small, an eighth of the leading power of two when large.
     static func sizeClass(_ byteCount: Int) -> Int {

@@ -113,6 +113,19 @@ struct FullDiskTests {
         #expect(result.output.split(separator: "\n").count == videos.count)
     }
 
+    @Test("when not even the first of several clips fits, their folder goes too")
+    func noClips() throws {
+        let disk = try SmallDisk(kibibytes: 64)
+        try disk.fill(leaving: 0)
+        let result = try CommandLineTool.run(
+            [
+                "text-to-video", "go to the red ball", "--model", TinyModel.path("video"), "--seed", "1", "--samples",
+                "3", "-o", "\(disk.path)/clips",
+            ], in: folder.path)
+        check(result, "clips", at: "\(disk.path)/clips")
+        #expect(disk.contents == [])
+    }
+
     @Test("the ids of clips that do not fit leave nothing of theirs")
     func tokens() throws {
         let disk = try SmallDisk(kibibytes: 64)

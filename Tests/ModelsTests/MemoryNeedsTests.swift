@@ -56,15 +56,16 @@ import Testing
             checkpoints == (bound < model.trainingBytes(clips: clips, size: size, checkpointsActivations: false)))
     }
 
-    @Test("encoding and decoding a clip take the bound and at most four times as much", arguments: [1, 4])
+    @Test("encoding a clip takes the bound and at most four times as much, decoding ten times", arguments: [1, 4])
     func codingVQVAE(_ factor: Int) throws {
         let (model, size) = (try video(), [8 * factor, 32, 32 * factor])
         let x = Tensor.normal([1, 3] + size, key: RandomKey(seed: 1))
         var ids = Tensor.zeros([0])
         let encoding = peak { ids = model.encode(x) }
         check(model.encodingBytes(size: size), encoding + Double(x.count * 4), 0.25, "encoding")
+        // A slab's neighbours, which are decoded with it, are left out: they weigh less where clips are large.
         let decoding = peak { model.decode(ids, slab: 2) { _, _ in } }
-        check(model.decodingBytes(latent: model.latentShape(size)), decoding, 0.25, "decoding")
+        check(model.decodingBytes(latent: model.latentShape(size)), decoding, 0.1, "decoding")
     }
 
     @Test("training a GPT takes the bound and at most four times as much", arguments: [1, 5], [false, true])
@@ -100,7 +101,9 @@ import Testing
     func enormous() throws {
         let (model, many) = (try video(), [Int.max / 4, 1 << 40, 1 << 40])
         #expect(model.encodingBytes(size: many) > 1e40)
-        #expect(model.trainingBytes(clips: 1 << 40, size: [1 << 40, 1 << 40, 1 << 40], checkpointsActivations: false) > 1e40)
+        #expect(
+            model.trainingBytes(clips: 1 << 40, size: [1 << 40, 1 << 40, 1 << 40], checkpointsActivations: false) > 1e40
+        )
         #expect(try gpt().trainingBytes(sequences: .max, checkpointsActivations: true) > 1e20)
     }
 }
