@@ -43,17 +43,20 @@ extension VQVAE {
         return floatBytes * Double(clips) * (zip(maps, maps.dropFirst()).map { $0 + $1 }.max() ?? 0)
     }
 
-    /// Bytes that decoding a clip, a few frames at a time, takes at least.
+    /// Bytes that decoding takes at least.
     ///
-    /// - Parameter latent: the grid of its ids, `[d1', ..., dn']`.
-    public func decodingBytes(latent: [Int]) -> Double {
+    /// - Parameters:
+    ///   - clips: how many are decoded together.
+    ///   - latent: the grid of a clip's ids, `[d1', ..., dn']`.
+    ///   - inSlabs: whether a video is decoded a few frames at a time.
+    public func decodingBytes(clips: Int = 1, latent: [Int], inSlabs: Bool = true) -> Double {
         // What the blocks work on exists for the whole clip, beside what one of them makes of it.
         let blocks = 2 * Double(configuration.decoder.hiddenDimension) * elements(latent)
-        var frame = latent
-        if !frame.isEmpty, dimensions > 2 { frame[0] = 1 }
-        let maps = decoderMaps(frame)
-        let slab = zip(maps, maps.dropFirst()).map { $0 + $1 }.max() ?? 0
-        return floatBytes * max(blocks, slab)
+        var part = latent
+        if inSlabs, dimensions > 2, !part.isEmpty { part[0] = 1 }
+        let maps = decoderMaps(part)
+        let largest = zip(maps, maps.dropFirst()).map { $0 + $1 }.max() ?? 0
+        return floatBytes * Double(clips) * max(blocks, largest)
     }
 
     /// Bytes that a pass of training takes at least, beside the parameters.
@@ -73,6 +76,27 @@ extension VQVAE {
             kept += Double(layers) * map * (checkpointsActivations ? 1 : 4)
         }
         return floatBytes * Double(clips) * kept
+    }
+}
+
+extension VQVAE {
+    /// Refuses to encode or decode at once what cannot fit into the machine's memory.
+    ///
+    /// - Parameters:
+    ///   - clips: how many.
+    ///   - size: of a clip that is encoded, `[d1, ..., dn]`; `nil` to decode only.
+    ///   - latent: the grid of ids of a clip that is decoded; `nil` to encode only.
+    /// - Throws: ``TensorError`` with code `.invalidSize`.
+    func requireMemory(clips: Int, size: [Int]? = nil, latent: [Int]? = nil) throws {
+        if let size {
+            try MachineMemory.require(
+                encodingBytes(clips: clips, size: size), for: "Encoding \(clips) clip(s) of size \(size)")
+        }
+        if let latent {
+            try MachineMemory.require(
+                decodingBytes(clips: clips, latent: latent, inSlabs: false),
+                for: "Decoding \(clips) clip(s) of \(latent) ids")
+        }
     }
 }
 

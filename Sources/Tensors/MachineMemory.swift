@@ -14,11 +14,13 @@ public enum MachineMemory {
             smallest = min(smallest, bytes)
         }
         var limit = rlimit()
-        if getrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit) == 0 {
-            // No limit is the largest number there is.
-            smallest = min(smallest, Double(limit.rlim_cur))
-        }
-        return smallest
+        #if canImport(Glibc)
+            let isKnown = getrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit) == 0
+        #else
+            let isKnown = getrlimit(RLIMIT_AS, &limit) == 0
+        #endif
+        // No limit is the largest number there is.
+        return isKnown ? min(smallest, Double(limit.rlim_cur)) : smallest
     }()
 
     /// What tensors may take before the process gives up: all of ``allowed``, and the swap space of the machine unless

@@ -29,6 +29,7 @@ struct MMGen: ParsableCommand {
             var command = try parseAsRoot()
             do {
                 try command.run()
+                try Console.flush()
             } catch let error where Self.isParsers(error) {
                 throw error
             } catch {

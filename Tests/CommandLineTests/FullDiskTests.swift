@@ -214,7 +214,7 @@ struct FullDiskTests {
     }
 }
 
-/// What is no file, such as `/dev/full`, is not written to, and nothing takes its place, whoever asks.
+/// What is no file, such as a pipe, is not written to, and nothing takes its place, whoever asks.
 @Suite struct SpecialFileTests {
     @Test("a pipe or a device is no destination, forced or not, and stays what it is", arguments: [false, true])
     func pipe(isForced: Bool) throws {
@@ -238,5 +238,25 @@ struct FullDiskTests {
             }
         }
         #expect(try folder.contents() == ["pipe.mp4", "pipe.safetensors", "real.mp4"])
+    }
+
+    @Test(
+        "results that cannot be printed are an error, with and without --json",
+        .enabled(if: access("/dev/full", W_OK) == 0, "This system has no /dev/full."),
+        arguments: [["tokenize", "go"], ["models"], ["models", "--json"], ["inspect", "{model}"]])
+    func fullOutput(_ arguments: [String]) throws {
+        let model = try TinyModel.path("video")
+        let process = Process()
+        process.executableURL = CommandLineTool.executable
+        process.arguments = arguments.map { $0 == "{model}" ? model : $0 }
+        if arguments[0] == "tokenize" { process.arguments?.append(contentsOf: ["--model", model]) }
+        process.standardOutput = FileHandle(forWritingAtPath: "/dev/full")
+        let errors = Pipe()
+        process.standardError = errors
+        try process.run()
+        let text = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        process.waitUntilExit()
+        #expect(process.terminationReason == .exit && process.terminationStatus == 1, "\(text)")
+        #expect(text == "mmgen: The results could not be printed: No space left on device.\n")
     }
 }

@@ -156,8 +156,18 @@ import Testing
             "A clip of 4 x 1024 x 1024 pixels takes at least")
     }
 
-    @Test("what forward finds out on the way still ends in a sentence")
+    @Test("forward refuses clips that cannot fit, and what it finds out on the way still ends in a sentence")
     func forward() throws {
+        var wide = TinyModel.vqvae
+        for (key, value) in [("attn_hidden_dim", 8192), ("n_res_layers", 0)] { wide[key] = .integer(value) }
+        try folder.write(JSONValue.object(wide).serialized(), to: "wide.json")
+        let ids = Tensor(repeating: 1, shape: [1, 2, 256, 256], dtype: .uint8)
+        try SafetensorsWriter.write(["indices": ids], to: folder.file("indices.safetensors"))
+        try check(
+            [
+                "forward", "video_vqvae", "--config", "wide.json", "--inputs", "indices.safetensors", "--method",
+                "decode", "--outputs", "new.safetensors",
+            ], "Decoding 1 clip(s) of [2, 256, 256] ids takes at least")
         let config: JSONObject = ["in_channels": 1, "out_channels": 8, "kernel_size": 1, "stride": [64, 64, 64]]
         try folder.write(JSONValue.object(config).serialized(), to: "config.json")
         try SafetensorsWriter.write(["x": Tensor.zeros([1, 1, 16, 16, 16])], to: folder.file("x.safetensors"))

@@ -65,7 +65,10 @@ import Testing
         check(model.encodingBytes(size: size), encoding + Double(x.count * 4), 0.25, "encoding")
         // A slab's neighbours, which are decoded with it, are left out: they weigh less where clips are large.
         let decoding = peak { model.decode(ids, slab: 2) { _, _ in } }
-        check(model.decodingBytes(latent: model.latentShape(size)), decoding, 0.1, "decoding")
+        let latent = model.latentShape(size)
+        check(model.decodingBytes(latent: latent), decoding, 0.1, "decoding")
+        let whole = peak { _ = withoutGradients { model.decode(ids) } }
+        check(model.decodingBytes(latent: latent, inSlabs: false), whole, 0.25, "decoding at once")
     }
 
     @Test("training a GPT takes the bound and at most four times as much", arguments: [1, 5], [false, true])

@@ -29,6 +29,14 @@ struct Console {
         if !isJSON { print(line) }
     }
 
+    /// Makes sure that what was printed has arrived.
+    ///
+    /// - Throws: ``VerbError`` when it has not, as with a file on a full disk.
+    static func flush() throws {
+        guard fflush(nil) != 0 else { return }
+        throw VerbError("The results could not be printed: \(String(cString: strerror(errno))).")
+    }
+
     /// Prints a remark that does not belong to the result.
     func note(_ sentence: String) {
         if !isQuiet { Self.writeError("mmgen: \(sentence)") }
