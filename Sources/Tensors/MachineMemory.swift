@@ -1,3 +1,4 @@
+import CKernels
 import Foundation
 import Synchronization
 
@@ -65,13 +66,17 @@ public enum MachineMemory {
     /// - Parameter body: takes one sentence, on any thread, and ends the process; without one it traps.
     public static func whenExhausted(_ body: @escaping @Sendable (String) -> Never) {
         handler.withLock { $0 = body }
+        mm_set_out_of_memory { bytes in
+            MachineMemory.exhausted(
+                byteCount: Int(clamping: bytes), inUse: StoragePool.shared.usedBytes, what: "scratch space")
+        }
     }
 
     /// Ends the process: an operation has no way to return without its result.
-    static func exhausted(byteCount: Int, inUse: Int) -> Never {
+    static func exhausted(byteCount: Int, inUse: Int, what: String = "a tensor") -> Never {
         let sentence =
-            "There is not enough memory: a tensor of \(text(Double(byteCount))) was wanted beside \(text(Double(inUse))) "
-            + "in use; this machine has \(text(exhaustible))."
+            "There is not enough memory: \(what) of \(text(Double(byteCount))) was wanted beside "
+            + "\(text(Double(inUse))) in use; this machine has \(text(exhaustible))."
         if let handler = handler.withLock({ $0 }) { handler(sentence) }
         fatalError(sentence)
     }

@@ -1,3 +1,4 @@
+import CKernels
 import Foundation
 import Testing
 
@@ -65,6 +66,26 @@ import Testing
         }
         let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
         #expect(text.hasPrefix("There is not enough memory: a tensor of 4503599.6 GB was wanted beside "), "\(text)")
+        #expect(result?.exitStatus == .exitCode(3))
+    }
+
+    @Test("a kernel without room for its scratch space ends the process in the same way")
+    func kernels() async {
+        let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+            MachineMemory.whenExhausted { sentence in
+                FileHandle.standardError.write(Data(sentence.utf8))
+                exit(3)
+            }
+            // A row of scores for more keys than any machine holds; the room for it is asked for first.
+            var shape = mm_attention()
+            (shape.batch, shape.heads, shape.queries, shape.keys) = (1, 1, 1, 1 << 50)
+            (shape.key_dim, shape.value_dim) = (1, 1)
+            let (some, result) = ([1.0], UnsafeMutablePointer<Double>.allocate(capacity: 1))
+            mm_attention_forward_f64(&shape, some, some, some, result, nil)
+        }
+        let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+        let sentence = "There is not enough memory: scratch space of 9007199.3 GB was wanted beside "
+        #expect(text.hasPrefix(sentence), "\(text)")
         #expect(result?.exitStatus == .exitCode(3))
     }
 }
