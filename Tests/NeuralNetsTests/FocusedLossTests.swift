@@ -13,7 +13,8 @@ import Testing
         let expected: [(Double, Double)] = [(1, 6), (0, 3.5)]
         for (focus, value) in expected {
             let found = focusedSquaredError(x, zero, focus: focus)
-            #expect(difference(found, Tensor(repeating: value, shape: [], dtype: found.dtype), within: .contraction(4)) == nil)
+            let wanted = Tensor(repeating: value, shape: [], dtype: found.dtype)
+            #expect(difference(found, wanted, within: .contraction(4)) == nil)
         }
         #expect(focusedSquaredError(zero, zero, focus: 2).scalars(Double.self) == [0])
     }
