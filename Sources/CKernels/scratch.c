@@ -8,12 +8,15 @@
 #include "scratch.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
+
+#include "CKernels.h"
 
 enum { slot_count = 16 };
 static const size_t keep_bytes = (size_t)64 << 20;
@@ -39,7 +42,13 @@ static void free_arena(void *pointer) {
 }
 static void make_key(void) { pthread_key_create(&key, free_arena); }
 
+static _Atomic(void (*)(size_t)) handler;
+
+void mm_set_out_of_memory(void (*body)(size_t)) { atomic_store(&handler, body); }
+
 static void out_of_memory(size_t bytes) {
+    void (*body)(size_t) = atomic_load(&handler);
+    if (body) body(bytes);
     fprintf(stderr, "mmgen: out of memory: a kernel needs %zu bytes of scratch\n", bytes);
     abort();
 }

@@ -50,6 +50,11 @@ public enum AtomicFile {
         _ body: (inout Output) throws -> Void
     ) throws -> Summary {
         guard overwrite || !layer.exists(path) else { throw existing(path) }
+        // Renaming would put a file in its place.
+        guard !isSpecial(path) else {
+            throw CheckpointError(
+                .writeFailed, "\(path) could not be written: it is a device, a pipe or a socket.")
+        }
         let temporary = temporaryName(for: path)
         do {
             let summary = try writeInPlace(to: temporary, layer: layer, body)
@@ -91,6 +96,12 @@ public enum AtomicFile {
         isOpen = false
         try layer.close(file)
         return Summary(byteCount: output.byteCount, checksum: output.checksum)
+    }
+
+    /// Whether something that is no file, folder or link has the name.
+    private static func isSpecial(_ path: String) -> Bool {
+        var status = stat()
+        return lstat(path, &status) == 0 && ![S_IFREG, S_IFDIR, S_IFLNK].contains(status.st_mode & S_IFMT)
     }
 
     static func existing(_ path: String) -> CheckpointError {

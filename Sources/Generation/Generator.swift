@@ -67,9 +67,7 @@ public final class Generator {
         cancellation: CancellationFlag = CancellationFlag(), progress: (GenerationProgress) -> Void = { _ in },
         each body: (GeneratedSample) throws -> Void
     ) throws -> GenerationStatistics {
-        try options.validate(vocabulary: model.outputTokenCount)
-        try validate(prompts, samples: options.samples, batch: batch, isGuided: options.guidance != 1)
-        try requireMemory(prompts, samples: options.samples, batch: batch, isGuided: options.guidance != 1)
+        try validate(prompts, options: options, batch: batch)
         let toDraw = prompts.reduce(0) { $0 + (model.outputLength - $1.firstIDs.count) * options.samples }
         var run = DecodingRun(
             model, prompts: prompts, options: options, emptyPrompt: emptyPrompt, batch: batch, cacheType: cacheType)
@@ -91,23 +89,38 @@ public final class Generator {
         return GenerationStatistics(ids: run.drawn, passes: run.passes)
     }
 
+    /// Checks what ``generate(_:options:batch:cancellation:progress:)`` is going to be given, so that nothing need be
+    /// prepared for what is refused.
+    ///
+    /// - Throws: ``GenerationError`` for settings or ids the model cannot take, ``TensorError`` when the caches do not fit
+    ///   into the machine's memory.
+    public func validate(_ prompts: [GenerationPrompt], options: SamplingOptions, batch: Int = 16) throws {
+        try options.validate(vocabulary: model.outputTokenCount)
+        let isGuided = Guidance(scale: Float(options.guidance)).isActive
+        try validate(prompts, samples: options.samples, batch: batch, isGuided: isGuided)
+        try requireMemory(prompts, samples: options.samples, batch: batch, isGuided: isGuided)
+    }
+
     /// The most samples of one run, over all prompts.
     public static let mostRows = 10_000_000
 
-    /// - Throws: ``TensorError`` when the caches of one batch are larger than the machine's memory.
+    /// - Throws: ``TensorError`` when the caches of one batch, or its prompts, are larger than the machine's memory.
     private func requireMemory(_ prompts: [GenerationPrompt], samples: Int, batch: Int, isGuided: Bool) throws {
         let rows = min(prompts.count * samples, batch) * (isGuided ? 2 : 1)
         // The prompts themselves are stored once, whatever the number of rows.
         let positions = max(1, model.outputLength - (prompts.map(\.firstIDs.count).min() ?? 0))
         let shape = model.decoderConfiguration
-        // Keys and values of every layer.
-        let bytes =
-            2 * Double(cacheType.byteCount) * Double(shape.layers) * Double(shape.width) * Double(positions)
-            * Double(rows)
         try MachineMemory.require(
-            bytes,
+            model.cacheBytesPerPosition(cacheType) * Double(positions) * Double(rows),
             for: "A cache of \(rows) sequences of \(positions) ids in \(shape.layers) layers of width \(shape.width)"
         )
+        // As many prompts as are read in the first pass, each once.
+        let first = prompts.prefix(max(1, min(prompts.count * samples, batch) / max(samples, 1)))
+        let length = first.map { $0.ids.count + $0.firstIDs.count }.min() ?? 0
+        let distinct = min(Set(first).count, 1 + PromptPrefixes.mostTokens / (1 + length))
+        try MachineMemory.require(
+            model.prefillBytes(prompts: distinct, length: length, cache: cacheType),
+            for: "Reading \(distinct) prompts of \(length) ids in \(shape.layers) layers of width \(shape.width)")
     }
 
     private func validate(_ prompts: [GenerationPrompt], samples: Int, batch: Int, isGuided: Bool) throws {

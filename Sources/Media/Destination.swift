@@ -32,6 +32,11 @@ final class Destination {
         if FileManager.default.fileExists(atPath: target.path, isDirectory: &isFolder), isFolder.boolValue {
             throw refuse("a folder has this name")
         }
+        var status = stat()
+        if stat(target.path, &status) == 0, status.st_mode & S_IFMT != S_IFREG {
+            // Renaming would put a file in its place.
+            throw refuse("it is a device, a pipe or a socket")
+        }
         guard name.utf8.count <= 255 else { throw refuse("a file name may have 255 bytes, not \(name.utf8.count)") }
         let descriptor = open(temporaryPath, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
         guard descriptor >= 0 else { throw refuse(systemText(errno)) }

@@ -25,8 +25,9 @@ public final class VideoReader {
     public struct Options: Sendable {
         /// The most pixels a frame may have; more is refused from the header, before decoding.
         public var maximumPixels = 1 << 26
-        /// The most bytes that one call may return; longer videos are read frame by frame or sampled.
-        public var maximumClipBytes = 8 << 30
+        /// The most bytes that one call may return: 8 GiB where the machine has them; longer videos are read frame by
+        /// frame or sampled.
+        public var maximumClipBytes = min(8 << 30, Int(MachineMemory.byteCount))
         /// Whether rotation and mirroring that the file asks for are applied.
         public var appliesOrientation = true
         /// Whether a damaged frame or a cut-off file is an error instead of a count in the report.

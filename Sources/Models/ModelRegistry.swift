@@ -57,8 +57,10 @@ public enum ModelRegistry {
         return try build(name, fields, random: RandomKey(seed: seed).derived("initialization"))
     }
 
-    /// A model whose values are about to be loaded; it takes no memory yet, but there is enough.
-    static func unfilled(_ name: String, _ fields: JSONFields, isTrained: Bool = false) throws -> Module {
+    /// A model whose values are about to be loaded, or that is only looked at; it takes no memory, but there is enough.
+    ///
+    /// - Throws: as ``build(_:_:seed:isTrained:)``.
+    public static func unfilled(_ name: String, _ fields: JSONFields, isTrained: Bool = false) throws -> Module {
         let module = try Initialization.skipped { try build(name, fields, random: RandomKey(seed: 0)) }
         try module.requireMemory(
             for: isTrained ? "Training a '\(name)' of these arguments" : "A '\(name)' of these arguments",

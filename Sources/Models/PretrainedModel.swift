@@ -132,25 +132,22 @@ public struct PretrainedModel {
         return module
     }
 
-    /// Gives a module the weights of a model directory, to train on from them; every key must be there, and no other.
+    /// Gives a module the weights of another model, to train on from them; every key must be there, and no other.
     ///
     /// - Parameters:
-    ///   - path: the model directory; its weights are floats.
+    ///   - weights: by key.
+    ///   - path: where they were read, for messages.
     ///   - module: what takes the weights.
     ///   - kept: the beginning of keys that the module keeps its own values for.
-    /// - Returns: the directory's tensors, those left out included.
-    /// - Throws: ``CheckpointError``, with code `.stateDictMismatch` if the directory holds another model; ``ModelError``
-    ///   if its weights are no floats.
-    @discardableResult
+    /// - Throws: ``CheckpointError`` with code `.stateDictMismatch` if they are another model's; ``ModelError`` if they are
+    ///   a model directory's that stores them in fewer bits.
     public static func assign(
-        weightsOf path: String, to module: Module, keeping kept: String? = nil
-    ) throws -> [String: Tensor] {
-        let all = try ModelDirectory.read(path).checkpoint.tensors
-        try requireFloats(at: path)
-        let used = all.filter { entry in kept.map { !entry.key.hasPrefix($0) } ?? true }
+        _ weights: [String: Tensor], of path: String, to module: Module, keeping kept: String? = nil
+    ) throws {
+        if ModelDirectory.isModelDirectory(path) { try requireFloats(at: path) }
+        let used = weights.filter { entry in kept.map { !entry.key.hasPrefix($0) } ?? true }
         try assign(
             used, to: module, file: path, matcher: StateDictMatcher(allowedMissing: kept.map { [$0] } ?? []))
-        return all
     }
 
     /// - Parameter taken: keys that get their values otherwise.

@@ -1,14 +1,45 @@
+import CKernels
 import Foundation
+import Synchronization
 
 /// How much memory this process may use, so that what can never fit is refused in a sentence instead of failing half way.
 public enum MachineMemory {
-    /// Bytes: the machine's, or what a container is allowed of it.
-    @TaskLocal public static var byteCount: Double = {
-        let physical = Double(ProcessInfo.processInfo.physicalMemory)
-        let limit = try? String(contentsOfFile: "/sys/fs/cgroup/memory.max", encoding: .utf8)
-        let allowed = limit.flatMap { Double($0.trimmingCharacters(in: .whitespacesAndNewlines)) }
-        return min(physical, allowed ?? physical)
+    /// Bytes: the machine's, or what a container or `ulimit -v` allows of it.
+    @TaskLocal public static var byteCount: Double = allowed
+
+    /// What the machine, the container and the limit on the address space allow.
+    static let allowed: Double = {
+        var smallest = Double(ProcessInfo.processInfo.physicalMemory)
+        let container = try? String(contentsOfFile: "/sys/fs/cgroup/memory.max", encoding: .utf8)
+        if let bytes = container.flatMap({ Double($0.trimmingCharacters(in: .whitespacesAndNewlines)) }) {
+            smallest = min(smallest, bytes)
+        }
+        var limit = rlimit()
+        #if canImport(Glibc)
+            let isKnown = getrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit) == 0
+        #else
+            let isKnown = getrlimit(RLIMIT_AS, &limit) == 0
+        #endif
+        // No limit is the largest number there is.
+        return isKnown ? min(smallest, Double(limit.rlim_cur)) : smallest
     }()
+
+    /// What tensors may take before the process gives up: all of ``allowed``, and the swap space of the machine unless
+    /// something else is the limit.
+    static let exhaustible: Double = {
+        guard allowed == Double(ProcessInfo.processInfo.physicalMemory) else { return allowed }
+        return allowed + Double(kibibytes("SwapTotal:", in: "/proc/meminfo") ?? 0) * 1024
+    }()
+
+    /// The number behind a name in one of the system's lists.
+    private static func kibibytes(_ name: String, in path: String) -> Int? {
+        guard let text = try? String(contentsOfFile: path, encoding: .utf8) else { return nil }
+        let line = text.split(separator: "\n").first { $0.hasPrefix(name) }
+        return line?.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Int($0) }
+    }
+
+    /// The most memory that this process ever had in use, in bytes, as the system counts it; `nil` where it does not say.
+    public static var peakByteCount: Int? { kibibytes("VmHWM:", in: "/proc/self/status").map { $0 * 1024 } }
 
     /// Refuses what takes more memory than there is at all.
     ///
@@ -24,5 +55,29 @@ public enum MachineMemory {
 
     private static func text(_ bytes: Double) -> String {
         bytes < 1e9 ? String(format: "%.1f MB", bytes / 1e6) : String(format: "%.1f GB", bytes / 1e9)
+    }
+
+    // MARK: - The last resort
+
+    private static let handler = Mutex<(@Sendable (String) -> Never)?>(nil)
+
+    /// Sets how the process ends when tensors want more memory than there is, which ``require(_:for:)`` did not foresee.
+    ///
+    /// - Parameter body: takes one sentence, on any thread, and ends the process; without one it traps.
+    public static func whenExhausted(_ body: @escaping @Sendable (String) -> Never) {
+        handler.withLock { $0 = body }
+        mm_set_out_of_memory { bytes in
+            MachineMemory.exhausted(
+                byteCount: Int(clamping: bytes), inUse: StoragePool.shared.usedBytes, what: "scratch space")
+        }
+    }
+
+    /// Ends the process: an operation has no way to return without its result.
+    static func exhausted(byteCount: Int, inUse: Int, what: String = "a tensor") -> Never {
+        let sentence =
+            "There is not enough memory: \(what) of \(text(Double(byteCount))) was wanted beside "
+            + "\(text(Double(inUse))) in use; this machine has \(text(exhaustible))."
+        if let handler = handler.withLock({ $0 }) { handler(sentence) }
+        fatalError(sentence)
     }
 }

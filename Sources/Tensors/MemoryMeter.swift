@@ -3,6 +3,7 @@ import Synchronization
 /// Counts the memory of the tensors that one piece of code makes, whatever else runs beside it.
 ///
 /// What it counts are the bytes that shapes take; scratch memory of the kernels, and blocks kept for reuse, are not in it.
+/// For the memory of the whole process see ``MachineMemory/peakByteCount``.
 public final class MemoryMeter: Sendable {
     /// What was counted, in bytes where not said otherwise.
     public struct Count: Sendable, Equatable {
@@ -20,6 +21,10 @@ public final class MemoryMeter: Sendable {
 
     /// The meter that allocations of this task are counted by.
     @TaskLocal static var current: MemoryMeter?
+    private static let measurements = Atomic<Int>(0)
+
+    /// Whether anybody measures; where nobody does, an allocation costs this look at a number.
+    static var isInUse: Bool { measurements.load(ordering: .relaxed) > 0 }
 
     private let state = Mutex(Count())
 
@@ -31,7 +36,9 @@ public final class MemoryMeter: Sendable {
 
     /// Runs `body` and counts the memory of every tensor made meanwhile, until it is freed.
     public func measuring<Result>(_ body: () throws -> Result) rethrows -> Result {
-        try Self.$current.withValue(self, operation: body)
+        Self.measurements.add(1, ordering: .relaxed)
+        defer { Self.measurements.subtract(1, ordering: .relaxed) }
+        return try Self.$current.withValue(self, operation: body)
     }
 
     func add(_ bytes: Int) {

@@ -23,7 +23,8 @@ final class Storage: @unchecked Sendable {
     init(byteCount: Int) {
         self.byteCount = byteCount
         self.owner = nil
-        meter = MemoryMeter.current
+        // Looking at a task-local costs more than all else here.
+        meter = MemoryMeter.isInUse ? MemoryMeter.current : nil
         self.pointer = StoragePool.shared.take(byteCount: byteCount)
         meter?.add(byteCount)
     }
@@ -57,11 +58,19 @@ final class StoragePool: Sendable {
     /// Blocks above this size go straight back to the operating system when the cache is over its limit.
     private static let cachedByteLimit = 3 << 30
 
+    /// The most bytes that may be in use.
+    private let limit: Double
+
     private struct State {
         var freeBlocks: [Int: [UInt]] = [:]
         var cachedBytes = 0
+        /// Of blocks that were taken and not given back.
+        var usedBytes = 0
     }
     private let state = Mutex(State())
+
+    /// A pool that hands out `limit` bytes at most.
+    init(limit: Double = MachineMemory.exhaustible) { self.limit = limit }
 
     /// Rounds up to a class: 64-byte steps when small, an eighth of the leading power of two when large.
     static func sizeClass(_ byteCount: Int) -> Int {
@@ -71,24 +80,45 @@ final class StoragePool: Sendable {
         return (least + step - 1) & ~(step - 1)
     }
 
+    /// Takes a block; when there is no memory for it the process ends with a sentence.
     func take(byteCount: Int) -> UnsafeMutableRawPointer {
+        if let pointer = reserve(byteCount: byteCount) { return pointer }
+        MachineMemory.exhausted(byteCount: byteCount, inUse: usedBytes)
+    }
+
+    /// Takes a block; `nil` when there is no memory for it, cached blocks included.
+    func reserve(byteCount: Int) -> UnsafeMutableRawPointer? {
         let size = Self.sizeClass(byteCount)
+        var isCacheInTheWay = false
         let reused: UInt? = state.withLock { state in
-            guard let block = state.freeBlocks[size]?.popLast() else { return nil }
+            state.usedBytes += size
+            guard let block = state.freeBlocks[size]?.popLast() else {
+                isCacheInTheWay = Double(state.usedBytes) + Double(state.cachedBytes) > limit
+                return nil
+            }
             state.cachedBytes -= size
             return block
         }
         if let reused, let pointer = UnsafeMutableRawPointer(bitPattern: reused) { return pointer }
+        if isCacheInTheWay { trim() }
         var pointer: UnsafeMutableRawPointer?
-        guard posix_memalign(&pointer, 64, size) == 0, let pointer else {
-            fatalError("out of memory: \(size) bytes asked for a tensor")
+        // The system promises memory that it does not have, and kills who uses it: the limit is kept here.
+        if Double(usedBytes) <= limit {
+            if posix_memalign(&pointer, 64, size) == 0 { return pointer }
+            trim()
+            if posix_memalign(&pointer, 64, size) == 0 { return pointer }
         }
-        return pointer
+        state.withLock { $0.usedBytes -= size }
+        return nil
     }
+
+    /// Bytes that were taken and not given back.
+    var usedBytes: Int { state.withLock { $0.usedBytes } }
 
     func give(_ pointer: UnsafeMutableRawPointer, byteCount: Int) {
         let size = Self.sizeClass(byteCount)
         let keep = state.withLock { state in
+            state.usedBytes -= size
             guard state.cachedBytes + size <= Self.cachedByteLimit else { return false }
             state.freeBlocks[size, default: []].append(UInt(bitPattern: pointer))
             state.cachedBytes += size
@@ -100,7 +130,7 @@ final class StoragePool: Sendable {
     /// Returns every cached block to the operating system.
     func trim() {
         let blocks = state.withLock { state in
-            defer { state = State() }
+            defer { (state.freeBlocks, state.cachedBytes) = ([:], 0) }
             return state.freeBlocks
         }
         for address in blocks.values.joined() { free(UnsafeMutableRawPointer(bitPattern: address)) }

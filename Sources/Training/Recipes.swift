@@ -41,15 +41,17 @@ public struct VQVAERecipe: Sendable {
         }
         if let section = try fields.optionalFields("data") { try data.read(section) }
         if let section = try fields.optionalFields("loss") {
-            try section.rejectUnknown(known: ["squared", "absolute", "commitment"])
+            try section.rejectUnknown(known: ["squared", "absolute", "focus", "commitment"])
             loss.squared = try section.double("squared", default: loss.squared)
             loss.absolute = try section.double("absolute", default: loss.absolute)
+            loss.focus = try section.double("focus", default: loss.focus)
             loss.commitment = try section.double("commitment", default: loss.commitment)
             for (key, weight) in [
                 ("squared", loss.squared), ("absolute", loss.absolute), ("commitment", loss.commitment),
             ] where !(0...1e6).contains(weight) {
                 throw section.mismatch(key, mustBe: "between 0 and 1000000")
             }
+            guard (0...4).contains(loss.focus) else { throw section.mismatch("focus", mustBe: "between 0 and 4") }
         }
         range = try pixelRange(fields) ?? range
         if let section = try fields.optionalFields("training") {
@@ -67,7 +69,7 @@ public struct VQVAERecipe: Sendable {
                 "loss",
                 [
                     "squared": .number(loss.squared), "absolute": .number(loss.absolute),
-                    "commitment": .number(loss.commitment),
+                    "focus": .number(loss.focus), "commitment": .number(loss.commitment),
                 ]
             ),
             ("pixel_range", [.number(range.lowerBound), .number(range.upperBound)]),

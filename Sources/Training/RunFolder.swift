@@ -64,6 +64,9 @@ public struct RunFolder: Sendable {
         (steps().last ?? 0) >= settings.steps && FileManager.default.fileExists(atPath: modelPath)
     }
 
+    /// Whether a resumed run goes on from a state of its own; if not, it begins anew.
+    public var hasCheckpoints: Bool { !steps().isEmpty }
+
     /// The settings the run was started with.
     ///
     /// - Throws: ``TrainingError`` with code `.invalidRun` when there is no run here.

@@ -12,13 +12,16 @@ public final class VQVAETask: TrainingTask {
         public var squared = 1.0
         /// The weight of their mean absolute error.
         public var absolute = 0.0
+        /// How much more a badly drawn pixel counts in the squared error: by its error to this power, over the batch's mean.
+        public var focus = 0.0
         /// The weight of the distance between encoder outputs and their codes.
         public var commitment = 0.25
 
         /// The usual weights.
-        public init(squared: Double = 1, absolute: Double = 0, commitment: Double = 0.25) {
+        public init(squared: Double = 1, absolute: Double = 0, focus: Double = 0, commitment: Double = 0.25) {
             self.squared = squared
             self.absolute = absolute
+            self.focus = focus
             self.commitment = commitment
         }
     }
@@ -86,7 +89,8 @@ public final class VQVAETask: TrainingTask {
         let (decoded, codes) = reconstruct(x, context)
         let squared = meanSquaredError(decoded, x)
         let commitment = commitmentLoss(quantized: codes.quantizedFlat, encoded: codes.encodedFlat)
-        var total = squared * weights.squared + commitment * weights.commitment
+        let drawn = weights.focus > 0 ? focusedSquaredError(decoded, x, focus: weights.focus) : squared
+        var total = drawn * weights.squared + commitment * weights.commitment
         if weights.absolute > 0 { total = total + meanAbsoluteError(decoded, x) * weights.absolute }
         let usage = CodebookUsage(
             ids: codes.codebookIndices.scalars(Int64.self).lazy.map(Int.init), codes: model.codebook.count)
@@ -106,9 +110,10 @@ public final class VQVAETask: TrainingTask {
             let result = model(x, context)
             return (result.decoded, result.codebookOutput)
         }
-        // As it is used: normalization in the encoder goes by its running statistics.
+        // As it is used: normalization goes by running statistics. In the decoder too: what a batch happens to hold would
+        // shift how its rare codes are drawn.
         let codes = withoutGradients { model.codebook(model.encoder(x, .inference), .inference) }
-        return (model.decoder(codes.quantized, context), codes)
+        return (model.decoder(codes.quantized, .inference), codes)
     }
 
     public func evaluate() throws -> Metrics {

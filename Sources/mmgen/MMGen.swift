@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Tensors
 
 /// The command `mmgen`: one verb per file in `Verbs/`, flags in, library calls, results out.
 @main
@@ -23,10 +24,12 @@ struct MMGen: ParsableCommand {
     /// Runs the command line; every way out of the program but a signal leads through here.
     static func main() {
         Interruption.install()
+        MachineMemory.whenExhausted { Console.end($0) }
         do {
             var command = try parseAsRoot()
             do {
                 try command.run()
+                try Console.flush()
             } catch let error where Self.isParsers(error) {
                 throw error
             } catch {

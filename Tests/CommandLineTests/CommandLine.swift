@@ -24,12 +24,15 @@ enum CommandLineTool {
     }()
 
     /// Starts the program; its output goes to files in `folder`.
-    static func start(_ arguments: [String], in folder: String) throws -> (
+    ///
+    /// - Parameter limit: what `ulimit` is given before, such as `-v 8000000` (kilobytes).
+    static func start(_ arguments: [String], in folder: String, limit: String? = nil) throws -> (
         process: Process, finish: () throws -> Result
     ) {
         let process = Process()
-        process.executableURL = executable
+        process.executableURL = limit == nil ? executable : URL(fileURLWithPath: "/bin/sh")
         process.arguments = arguments
+        if let limit { process.arguments = ["-c", "ulimit \(limit); exec \"$0\" \"$@\"", executable.path] + arguments }
         process.currentDirectoryURL = URL(fileURLWithPath: folder)
         var environment = ProcessInfo.processInfo.environment
         environment["COLUMNS"] = "80"
@@ -56,8 +59,10 @@ enum CommandLineTool {
     }
 
     /// Runs the program to its end.
-    static func run(_ arguments: [String], in folder: String = NSTemporaryDirectory()) throws -> Result {
-        try start(arguments, in: folder).finish()
+    static func run(
+        _ arguments: [String], in folder: String = NSTemporaryDirectory(), limit: String? = nil
+    ) throws -> Result {
+        try start(arguments, in: folder, limit: limit).finish()
     }
 }
 

@@ -90,6 +90,47 @@ struct TrainingDefectTests {
         }
     }
 
+    @Test("W20: all threads share one codebook: counts, sums and restarts are those of the whole batch, on any number")
+    func sharedCodebook() throws {
+        // The peer's processes each follow their own share of a batch. Here one process has all of it.
+        func codebook(threads: Int) -> [String: [UInt32]] {
+            Threads.count = threads
+            let book = Codebook(32, 4, decay: 0.5, usageThreshold: 2, random: RandomKey(seed: 1))
+            for step in 0..<6 {
+                let z = Tensor.normal([8, 4, 600], key: RandomKey(seed: 50 + UInt64(step)))
+                _ = book(z, ForwardContext(training: RandomKey(seed: 2).derived("step", step)))
+            }
+            return book.stateDictionary.mapValues { $0.scalars(Float.self).map(\.bitPattern) }
+        }
+        let before = Threads.count
+        defer { Threads.count = before }
+        let alone = codebook(threads: 1)
+        #expect(codebook(threads: 2) == alone)
+        #expect(codebook(threads: 5) == alone)
+
+        // The running numbers after a step are those of all vectors, as one sum over shares of the batch gives them.
+        let book = Codebook(3, 2, decay: 0.5, usageThreshold: 0, random: RandomKey(seed: 1))
+        let codes = Tensor([Float(0), 0, 10, 0, 0, 10], shape: [3, 2])
+        try book.assign(["embedding": codes, "code_avg": codes, "code_usage": Tensor([Float(1), 1, 1])])
+        let z = Tensor.uniform([6, 2, 50], key: RandomKey(seed: 9)) * 12
+        let context = ForwardContext(training: RandomKey(seed: 3))
+        let ids = book(z, context).codebookIndices.scalars(Int64.self).map(Int.init)
+        let values = z.movingAxis(1, to: 2).contiguous().scalars(Float.self).map(Double.init)
+        var (counts, sums) = ([Double](repeating: 0, count: 3), [Double](repeating: 0, count: 6))
+        for share in 0..<2 {
+            for position in share * 150..<(share + 1) * 150 {
+                counts[ids[position]] += 1
+                for axis in 0..<2 { sums[ids[position] * 2 + axis] += values[position * 2 + axis] }
+            }
+        }
+        let first = codes.scalars(Float.self).map(Double.init)
+        let usage = counts.map { 0.5 + 0.5 * $0 }
+        let average = zip(first, sums).map { 0.5 * $0 + 0.5 * $1 }
+        let near = Tolerance(relative: 1e-5, floor: 0)
+        #expect(difference("usage", book.codeUsage, Tensor(usage), near) == nil)
+        #expect(difference("average", book.codeAvg, Tensor(average, shape: [3, 2]), near) == nil)
+    }
+
     @Test("W21: a restarted code starts with usage and average of its own and stays while it is used")
     func restartedCodesStay() throws {
         let book = Codebook(4, 2, decay: 0.9, random: RandomKey(seed: 1))

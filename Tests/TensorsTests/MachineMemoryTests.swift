@@ -20,4 +20,14 @@ struct MachineMemoryTests {
 
     @Test("this machine's memory is known")
     func known() { #expect(MachineMemory.byteCount > 1e8 && MachineMemory.byteCount < 1e16) }
+
+    @Test("the peak of this process is known, and grows with what it uses")
+    func peak() throws {
+        let before = try #require(MachineMemory.peakByteCount)
+        #expect(before > 1 << 20 && Double(before) < MachineMemory.byteCount)
+        // Written to, so that the system really gives it.
+        let block = Tensor(repeating: 1, shape: [before / 4 + (16 << 20)])
+        let after = try #require(MachineMemory.peakByteCount)
+        #expect(after >= block.count * 4 && after > before)
+    }
 }

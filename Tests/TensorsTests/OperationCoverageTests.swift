@@ -43,6 +43,7 @@ private let declarationsOutsideTheTable: [String: String] = [
     "joined(_:)": "inference only, KernelWeightsTests",
     "outputSize(_:)": "shape arithmetic, WindowShapeTests",
     "require(_:for:)": "refuses sizes, MachineMemoryTests",
+    "whenExhausted(_:)": "how the process ends, StoragePoolTests",
 ]
 
 /// The sources of a target, by file name.

@@ -19,7 +19,8 @@ Every cell of every frame is named after the nearest picture in tiles.npz. From 
               pick up: the object vanished while the agent faced it from the next cell, and stays away
     clear     no cell is further than CLEAR_DISTANCE from its picture
 
-`mission` alone is the answer to "did it do what was asked"; `all` asks for every column but `clear` at once.
+`mission` alone is the answer to "did it do what was asked", and beside it stands the 95 % interval of that share
+(Wilson), `mission_95` in JSON; clips of one prompt count as if they were independent. `all` asks for every column but `clear` at once.
 Needs numpy, and ffmpeg for videos and PNG files.
 """
 
@@ -218,6 +219,16 @@ def share(results, column):
     return sum(bool(result.get(column)) for result in results) / len(results) if results else float("nan")
 
 
+def wilson(successes, count, z=1.959964):
+    """The 95 % interval of a share by Wilson's score (1927): sensible near 0 and 1 and for few clips, within 0...1."""
+    if not count:
+        return float("nan"), float("nan")
+    share_found = successes / count
+    center = (share_found + z * z / (2 * count)) / (1 + z * z / count)
+    spread = z / (1 + z * z / count) * (share_found * (1 - share_found) / count + z * z / (4 * count * count)) ** 0.5
+    return max(0.0, center - spread), min(1.0, center + spread)
+
+
 def groups(results):
     """The rows of the table: everything, seen and held-out sentences, and each verb, colour and kind."""
     rows = [("all clips", results)]
@@ -226,6 +237,14 @@ def groups(results):
     for word in (*missions.VERBS, *COLORS, *KINDS):
         rows.append((word, [result for result in results if word in result["caption"]]))
     return [(name, members) for name, members in rows if members]
+
+
+def table_row(name, members, shown):
+    """A group's shares, and the interval that the share of fulfilled missions lies in with 95 % confidence."""
+    fulfilled = sum(bool(member.get("mission")) for member in members)
+    interval = [round(end, 4) for end in wilson(fulfilled, len(members))]
+    shares = {column: round(share(members, column), 4) for column in shown}
+    return {"group": name, "clips": len(members), **shares, "mission_95": interval}
 
 
 def main():
@@ -240,15 +259,13 @@ def main():
     if not results:
         sys.exit("no clips to score in this manifest")
     shown = ("all", "mission", "agent", "walls", "start", "moves", "objects", "clear")
-    table = [
-        {"group": name, "clips": len(members), **{column: round(share(members, column), 4) for column in shown}}
-        for name, members in groups(results)
-    ]
+    table = [table_row(name, members, shown) for name, members in groups(results)]
     out = sys.stderr if arguments.json == "-" else sys.stdout
-    print(f"{'':18}{'clips':>6}" + "".join(f"{column:>9}" for column in shown), file=out)
+    print(f"{'':18}{'clips':>6}" + "".join(f"{column:>9}" for column in shown) + "   mission, 95 %", file=out)
     for row in table:
         shares = "".join(f"{100 * row[column]:8.1f}%" for column in shown)
-        print(f"{row['group']:18}{row['clips']:6}{shares}", file=out)
+        low, high = (100 * end for end in row["mission_95"])
+        print(f"{row['group']:18}{row['clips']:6}{shares}{low:7.1f} -{high:6.1f}%", file=out)
     errors = [result for result in results if "error" in result]
     for result in errors[:10]:
         print(f"{result['file']}: {result['error']}", file=sys.stderr)

@@ -91,5 +91,31 @@ class ReaderTests(unittest.TestCase):
         self.assertEqual(missions.parse("Pick up a grey key."), ("pick up", "grey", "key"))
 
 
+class IntervalTests(unittest.TestCase):
+    def test_the_interval_is_wilsons(self):
+        # The first is an example of Newcombe 1998 (Statistics in Medicine 17, table I, method 3).
+        for successes, count, low, high in ((81, 263, 0.2553, 0.3662), (90, 100, 0.8256, 0.9448), (5, 10, 0.2366, 0.7634)):
+            found = score.wilson(successes, count)
+            self.assertAlmostEqual(found[0], low, 4)
+            self.assertAlmostEqual(found[1], high, 4)
+
+    def test_the_interval_of_none_and_of_all_stays_within_bounds_and_has_a_width(self):
+        low, high = score.wilson(0, 20)
+        self.assertEqual(low, 0)
+        self.assertAlmostEqual(high, 0.1611, 4)
+        low, high = score.wilson(20, 20)
+        self.assertAlmostEqual(low, 0.8389, 4)
+        self.assertAlmostEqual(high, 1)
+        self.assertTrue(np.isnan(score.wilson(0, 0)).all())
+
+    def test_more_clips_make_it_narrower_and_the_row_carries_it(self):
+        members = [{"mission": index % 10 != 0, "agent": True} for index in range(100)]
+        row = score.table_row("all clips", members, ("mission", "agent"))
+        self.assertEqual((row["clips"], row["mission"], row["agent"]), (100, 0.9, 1.0))
+        self.assertEqual(row["mission_95"], [0.8256, 0.9448])
+        wide = score.table_row("all clips", members[:10], ("mission",))["mission_95"]
+        self.assertGreater(wide[1] - wide[0], row["mission_95"][1] - row["mission_95"][0])
+
+
 if __name__ == "__main__":
     unittest.main()

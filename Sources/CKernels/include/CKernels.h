@@ -27,6 +27,11 @@ typedef void (*mm_task)(void *context, long index);
 // from several threads at once and from inside a task (then it runs in place).
 void mm_parallel(long count, mm_task task, void *context);
 
+// ---- Memory (scratch.c) ----------------------------------------------------------------------------------------------
+
+// What is called, on any thread, when the system has no memory for a kernel; it ends the process. NULL: abort.
+void mm_set_out_of_memory(void (*handler)(size_t bytes));
+
 // ---- Instruction sets (dispatch.c) -----------------------------------------------------------------------------------
 
 // "baseline", "avx2" or "avx512": what is in use. The environment variable MMGEN_ISA caps it (same names).

@@ -127,7 +127,7 @@ struct DecodingRun {
         let most = max(1, slots.count / options.samples)
         var (tokens, wanted) = (0, [GenerationPrompt]())
         var index = first
-        while index < prompts.count, index - first < most, index == first || tokens < 2048 {
+        while index < prompts.count, index - first < most, index == first || tokens < PromptPrefixes.mostTokens {
             let prompt = prompts[index]
             index += 1
             // A whole output that is given needs no reading.

@@ -13,6 +13,9 @@ struct PromptPrefix {
 
 /// The prompts that were read and are still to be sampled.
 struct PromptPrefixes {
+    /// Prompts of more ids than this are not read in one pass, except alone.
+    static let mostTokens = 2048
+
     private let model: MultimodalGPT
     private let type: CacheType
     private var kept: [GenerationPrompt: (prefix: PromptPrefix, users: Int)] = [:]

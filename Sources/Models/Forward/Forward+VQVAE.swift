@@ -88,13 +88,17 @@ extension ForwardDoor {
             model,
             methods: [
                 "forward": ForwardMethod(inputs: ["x"]) { call in
-                    let output = model(try call.real("x", pixels), call.context)
+                    let x = try call.real("x", pixels)
+                    let size = Array(x.shape.dropFirst(2))
+                    try model.requireMemory(clips: x.shape[0], size: size, latent: model.latentShape(size))
+                    let output = model(x, call.context)
                     return .fields([
                         ("decoded", .tensor(output.decoded)), ("codebook_output", value(output.codebookOutput)),
                     ])
                 },
                 "encode": ForwardMethod(inputs: ["x"], arguments: ["return_embeddings"]) { call in
                     let x = try call.real("x", pixels)
+                    try model.requireMemory(clips: x.shape[0], size: Array(x.shape.dropFirst(2)))
                     let codes = model.codebook(model.encoder(x, call.context), call.context)
                     guard try call.flag("return_embeddings") else { return .tensor(codes.codebookIndices) }
                     return .tensors([codes.codebookIndices, codes.quantized])
@@ -102,6 +106,7 @@ extension ForwardDoor {
                 "decode": ForwardMethod(inputs: ["indices"]) { call in
                     let rule = ShapeRule.exactly([Int?](repeating: nil, count: axes + 1))
                     let ids = try call.ids("indices", rule, in: 0..<model.codebook.count)
+                    try model.requireMemory(clips: ids.shape[0], latent: Array(ids.shape.dropFirst()))
                     return .tensor(model.decode(ids, call.context))
                 },
                 "lookup": ForwardMethod(inputs: ["indices"]) { call in

@@ -310,6 +310,7 @@ extension ForwardDoor {
                     let tokens = try call.ids(
                         "token_ids", .exactly([nil, model.outputLength]), in: 0..<model.outputTokenCount)
                     let grid = tokens.reshaped(to: [tokens.shape[0]] + model.latentShape)
+                    try model.vqvae.requireMemory(clips: tokens.shape[0], latent: model.latentShape)
                     return .tensor(model.vqvae.decode(grid, call.context))
                 },
                 "lookup": ForwardMethod(inputs: ["token_ids"], arguments: ["modality"]) { call in

@@ -29,6 +29,14 @@ struct Console {
         if !isJSON { print(line) }
     }
 
+    /// Makes sure that what was printed has arrived.
+    ///
+    /// - Throws: ``VerbError`` when it has not, as with a file on a full disk.
+    static func flush() throws {
+        guard fflush(nil) != 0 else { return }
+        throw VerbError("The results could not be printed: \(String(cString: strerror(errno))).")
+    }
+
     /// Prints a remark that does not belong to the result.
     func note(_ sentence: String) {
         if !isQuiet { Self.writeError("mmgen: \(sentence)") }
@@ -56,6 +64,14 @@ struct Console {
     static func shown(_ text: String) -> String {
         let line = text.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7F ? " " : Character($0) }
         return "'" + String(line.prefix(60)) + (line.count > 60 ? "...'" : "'")
+    }
+
+    /// Prints a sentence and ends the program at once, from any thread.
+    static func end(_ sentence: String) -> Never {
+        writeError("mmgen: \(sentence)")
+        // What was printed so far is a result; all else is left as it is, other threads may be at work on it.
+        fflush(nil)
+        _exit(1)
     }
 
     /// Prints an error and ends the program with its exit code.

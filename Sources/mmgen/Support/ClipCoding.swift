@@ -49,15 +49,28 @@ struct ClipCoding {
         }
     }
 
-    /// Refuses a clip that is larger than the machine's memory.
+    /// Refuses to decode a clip that takes more than the machine's memory.
     ///
     /// - Parameter latent: the grid of its ids.
     /// - Throws: ``TensorError``.
     func requireMemory(latent: [Int]) throws {
         let size = vqvae.outputShape(latent)
-        let bytes = size.reduce(3.0) { $0 * Double($1) }
-        try MachineMemory.require(bytes, for: "A clip of \(size.map { "\($0)" }.joined(separator: " x ")) pixels")
+        let bytes = max(size.reduce(3.0) { $0 * Double($1) }, vqvae.decodingBytes(latent: latent))
+        try MachineMemory.require(bytes, for: "A clip of \(Self.text(size)) pixels")
     }
+
+    /// Refuses to encode a clip that takes more than the machine's memory.
+    ///
+    /// - Throws: ``TensorError``.
+    func requireMemory(_ size: ClipSize) throws {
+        let shape = (isImage ? [] : [size.frames]) + [size.height, size.width]
+        // Its bytes are there beside what the encoder makes of them.
+        let bytes = shape.reduce(3.0) { $0 * Double($1) } + vqvae.encodingBytes(size: shape)
+        try MachineMemory.require(bytes, for: "Encoding a clip of \(Self.text(shape)) pixels")
+        try requireMemory(latent: vqvae.latentShape(shape))
+    }
+
+    private static func text(_ size: [Int]) -> String { size.map { "\($0)" }.joined(separator: " x ") }
 
     /// The ids of frames.
     ///

@@ -32,12 +32,16 @@ struct GenerationJob {
     ///
     /// - Throws: ``PartlyDone`` when some prompts were refused, `CancellationError` after an interrupt.
     func run() throws {
-        let frameRate = output.fps ?? model.media.frameRate
         try coding.requireMemory(latent: gpt.latentShape)
         guard prompts.count <= Generator.mostRows / sampling.samples else {
             throw VerbError(
                 "\(prompts.count) prompts with \(sampling.samples) samples each are more than the \(Generator.mostRows) "
                     + "of one run.")
+        }
+        if tokensOut != nil {
+            let rows = prompts.count * sampling.samples
+            try MachineMemory.require(
+                Double(8 * rows) * Double(gpt.outputLength), for: "A file of the codes of \(rows) clips")
         }
         let slugs = FileNames.slugs(prompts.map(\.text), fallback: coding.isImage ? "picture" : "clip")
         let names = slugs.flatMap { slug in
@@ -48,8 +52,17 @@ struct GenerationJob {
         if let tokensOut { try requireFree(tokensOut) }
         let emptyPrompt = sampling.guidance == 1 || gpt.inputVQVAE != nil ? nil : try model.encodeEmptyPrompt()
         let generator = Generator(gpt, emptyPrompt: emptyPrompt, cacheType: model.cache)
-        try plan.prepare()
+        let sources = prompts.map { GenerationPrompt(ids: $0.ids, firstIDs: firstIDs) }
+        try generator.validate(sources, options: sampling, batch: batch)
+        try plan.prepared { try generate(sources, generator, plan) }
+        if refused > 0 { throw PartlyDone(failed: refused, total: refused + prompts.count) }
+    }
 
+    // MARK: - Parts
+
+    /// Generates, decodes and writes clip after clip, then what goes beside them.
+    private func generate(_ sources: [GenerationPrompt], _ generator: Generator, _ plan: OutputPlan) throws {
+        let frameRate = output.fps ?? model.media.frameRate
         let start = ContinuousClock.now
         var report = ClipReport()
         var sequences: [[Int]] = []
@@ -58,15 +71,14 @@ struct GenerationJob {
         let progress = ProgressLine(console)
         do {
             statistics = try generator.generate(
-                prompts.map { GenerationPrompt(ids: $0.ids, firstIDs: firstIDs) }, options: sampling, batch: batch,
-                cancellation: Interruption.flag,
+                sources, options: sampling, batch: batch, cancellation: Interruption.flag,
                 progress: { state in
                     speed = state.tokensPerSecond
                     progress.update(Self.text(state))
                 },
                 each: { sample in
                     try Interruption.flag.check()
-                    progress.update("decoding clip \(report.count + 1) of \(names.count)")
+                    progress.update("decoding clip \(report.count + 1) of \(plan.files.count)")
                     if tokensOut != nil { sequences.append(sample.ids) }
                     let file = plan.files[sample.prompt * sampling.samples + sample.sample]
                     let written = try ClipFile.write(to: file, frameRate: frameRate) { clip in
@@ -88,10 +100,7 @@ struct GenerationJob {
         if let manifest = plan.manifest { try report.writeManifest(to: manifest) }
         if let tokensOut { try tokenFile(sequences).write(to: tokensOut, overwrite: output.force) }
         finish(report, statistics, speed: speed, seconds: (ContinuousClock.now - start) / .seconds(1))
-        if refused > 0 { throw PartlyDone(failed: refused, total: refused + prompts.count) }
     }
-
-    // MARK: - Parts
 
     private func details(_ sample: GeneratedSample) -> JSONObject {
         [

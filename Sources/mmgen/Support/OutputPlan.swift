@@ -58,13 +58,22 @@ struct OutputPlan {
         }
     }
 
-    /// Creates the folder, if one is wanted.
-    func prepare() throws {
-        guard let folder else { return }
+    /// Creates the folder, if one is wanted, and does the work; when that fails before anything is in a new folder, the
+    /// folder goes too.
+    func prepared<Result>(_ body: () throws -> Result) throws -> Result {
+        guard let folder else { return try body() }
+        let isNew = !FileManager.default.fileExists(atPath: folder.path)
         do {
             try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         } catch {
             throw VerbError("The folder \(folder.path) cannot be created: \(error.localizedDescription)")
+        }
+        do {
+            return try body()
+        } catch {
+            // The system removes no folder that holds something.
+            if isNew { rmdir(folder.path) }
+            throw error
         }
     }
 

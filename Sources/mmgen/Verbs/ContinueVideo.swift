@@ -89,6 +89,7 @@ struct ContinueVideo: ParsableCommand {
                 "The model \(job.model.path) continues clips of \(size.frames) frames; --frames \(frames) is not possible."
             )
         }
+        try job.coding.requireMemory(size)
         let given = try source.frames(size, job.console)
         let coding = try ClipCoding(job.model, vqvae)
         coding.noteIfUntrained(job.console)
@@ -112,6 +113,7 @@ struct ContinueVideo: ParsableCommand {
                     + "\(given).")
         }
         size.frames = given
+        try job.coding.requireMemory(size)
         job.coding.noteIfUntrained(job.console)
         let ids = try job.coding.ids(of: source.frames(size, job.console))
         guard let prompt else {

@@ -29,6 +29,7 @@ struct Decode: ParsableCommand {
         let coding = try ClipCoding(model)
         let file = try TokenFile(path: codes)
         try file.validate(codes: coding.vqvae.codebook.count, axes: coding.vqvae.dimensions, source: codes)
+        try coding.requireMemory(latent: Array(file.ids.shape.dropFirst()))
         let base = FileNames.slug(URL(fileURLWithPath: codes).deletingPathExtension().lastPathComponent)
         let names = (0..<file.sampleCount).map { index in
             guard file.sampleCount > 1 else { return base }
@@ -36,8 +37,18 @@ struct Decode: ParsableCommand {
                 ? "\(index)-\(FileNames.slug(file.prompts[index]))" : "\(base)-\(index)"
         }
         let plan = try OutputPlan(output, names: names, single: base, isImage: coding.isImage)
-        try plan.prepare()
-        let frameRate = output.fps ?? model.media.frameRate
+        let report = try plan.prepared { try decode(file, coding, plan, output.fps ?? model.media.frameRate, console) }
+        if let manifest = plan.manifest { try report.writeManifest(to: manifest) }
+        if console.isJSON {
+            let result: JSONValue = ["model": .string(model.path), "clips": report.json]
+            print(result.serialized(pretty: true), terminator: "")
+        }
+    }
+
+    /// Writes clip after clip.
+    private func decode(
+        _ file: TokenFile, _ coding: ClipCoding, _ plan: OutputPlan, _ frameRate: Double, _ console: Console
+    ) throws -> ClipReport {
         var report = ClipReport()
         let progress = ProgressLine(console)
         for index in 0..<file.sampleCount {
@@ -53,10 +64,6 @@ struct Decode: ParsableCommand {
                 written.media, at: plan.files[index], frames: written.frames, frameRate: frameRate, details: details,
                 console)
         }
-        if let manifest = plan.manifest { try report.writeManifest(to: manifest) }
-        if console.isJSON {
-            let result: JSONValue = ["model": .string(model.path), "clips": report.json]
-            print(result.serialized(pretty: true), terminator: "")
-        }
+        return report
     }
 }

@@ -50,7 +50,12 @@ struct ClipInputOptions: ParsableArguments {
         let source = ClipSource(path: path, start: start, frameRate: rate)
         let asked = try parsedSize()
         if let gpt = model.gpt, asked == nil, frames == nil {
+            try coding.requireMemory(coding.size(of: gpt))
             return (try source.frames(coding.size(of: gpt), console), model.media.frameRate)
+        }
+        if let frames, let asked {
+            // Both are known before the file is read.
+            try coding.requireMemory(coding.fittedSize(frames: frames, height: asked.height, width: asked.width))
         }
         let own = try source.allFrames(limit: coding.isImage ? 1 : frames ?? Self.mostFrames, console)
         let count = frames ?? own.frames.shape[0]
@@ -59,6 +64,7 @@ struct ClipInputOptions: ParsableArguments {
         guard coding.isImage || size.frames == count || frames == nil else {
             throw VerbError("--frames must be a multiple of \(coding.framesPerLatent) for this model, but is \(count).")
         }
+        try coding.requireMemory(size)
         return (try source.frames(size, console), model.media.frameRate)
     }
 }

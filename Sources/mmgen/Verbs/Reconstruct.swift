@@ -39,16 +39,17 @@ struct Reconstruct: ParsableCommand {
         coding.noteIfUntrained(console)
         let ids = try coding.ids(of: frames)
         try Interruption.flag.check()
-        try plan.prepare()
         var report = ClipReport()
         var loss = ReconstructionLoss()
         let rate = output.fps ?? frameRate
-        let written = try ClipFile.write(to: plan.files[0], frameRate: rate) { clip in
-            try coding.decode(ids) { result in
-                let place = clip.frameCount
-                let original = frames.sliced(0, place..<(place + result.shape[0])).contiguous()
-                loss.add(original, result)
-                try clip.append(sideBySide ? Media.sideBySide([original, result]) : result)
+        let written = try plan.prepared {
+            try ClipFile.write(to: plan.files[0], frameRate: rate) { clip in
+                try coding.decode(ids) { result in
+                    let place = clip.frameCount
+                    let original = frames.sliced(0, place..<(place + result.shape[0])).contiguous()
+                    loss.add(original, result)
+                    try clip.append(sideBySide ? Media.sideBySide([original, result]) : result)
+                }
             }
         }
         let ratio = loss.peakSignalToNoise

@@ -43,6 +43,9 @@ struct TrainGPT: ParsableCommand {
             throw VerbError("No tokenizer was named: give the model directory of a VQVAE with --tokenizer.")
         }
         try recipe.data.requireMemory(clips: CodeCache.clipsPerPass)
+        // From its first checkpoint on, a run depends on itself and its tokenizer only.
+        let isBegun = training.resume && RunFolder(training.output).hasCheckpoints
+        let first = isBegun || recipe.initFrom.isEmpty ? nil : try firstValues(recipe)
         let pretrained = try PretrainedModel(contentsOf: recipe.tokenizer)
         guard let vqvae = pretrained.module as? VQVAE else {
             throw VerbError("\(recipe.tokenizer) holds a \(pretrained.name), not a VQVAE.")
@@ -52,15 +55,43 @@ struct TrainGPT: ParsableCommand {
                 "The codebook of \(recipe.tokenizer) was never trained, so its ids mean nothing; run 'mmgen train-vqvae' "
                     + "first.")
         }
+        try requireMemory(recipe, pretrained, vqvae)
         let run = training.run(console.console)
         try run.alone(recipe.training, newRun: training.resume ? nil : recipe.json) {
-            try train(recipe, pretrained, vqvae, run)
+            try train(recipe, pretrained, vqvae, first: first, run)
         }
+    }
+
+    /// The weights of `init_from`.
+    private func firstValues(_ recipe: GPTRecipe) throws -> [String: Tensor] {
+        let directory = try ModelDirectory.read(recipe.initFrom)
+        guard directory.configuration.model == recipe.model else {
+            throw VerbError(
+                "\(recipe.initFrom) holds a \(directory.configuration.model), not a \(recipe.model) to go on from.")
+        }
+        return directory.checkpoint.tensors
+    }
+
+    /// Refuses what cannot fit into memory, before a file is decoded.
+    private func requireMemory(_ recipe: GPTRecipe, _ pretrained: PretrainedModel, _ vqvae: VQVAE) throws {
+        let size = (vqvae.dimensions == 3 ? [recipe.data.frames] : []) + recipe.data.size
+        try MachineMemory.require(
+            vqvae.encodingBytes(clips: CodeCache.clipsPerPass, size: size),
+            for: "Encoding \(CodeCache.clipsPerPass) clips of \(size.map { "\($0)" }.joined(separator: " x ")) pixels")
+        // How many words there are is known when the captions are read; fewer than one there are not.
+        let arguments = try modelArguments(recipe, pretrained, vqvae, vocabulary: 1)
+        let outline = try ModelRegistry.unfilled(
+            recipe.model, recipe.arguments.replacing(arguments), isTrained: true)
+        let sequences = recipe.training.batchSize / recipe.training.accumulation
+        try MachineMemory.require(
+            (outline as? MultimodalGPT)?.trainingBytes(
+                sequences: sequences, checkpointsActivations: recipe.training.checkpointsActivations) ?? 0,
+            for: "A pass of training over \(sequences) clips")
     }
 
     /// Opens the data and trains.
     private func train(
-        _ recipe: GPTRecipe, _ pretrained: PretrainedModel, _ vqvae: VQVAE, _ run: TrainingRun
+        _ recipe: GPTRecipe, _ pretrained: PretrainedModel, _ vqvae: VQVAE, first: [String: Tensor]?, _ run: TrainingRun
     ) throws {
         let place = URL(fileURLWithPath: training.output)
         let note = console.console
@@ -70,12 +101,12 @@ struct TrainGPT: ParsableCommand {
             progress: { done, total in if done % 500 == 0 { note.note("decoded \(done) of \(total) files.") } })
 
         let text = try textTokenizer(recipe, captions: clips.training, folder: place)
-        let arguments = try modelArguments(recipe, pretrained, vqvae, text: text)
+        let arguments = try modelArguments(recipe, pretrained, vqvae, vocabulary: text.vocabularySize)
         let built = try ModelRegistry.build(
             recipe.model, recipe.arguments.replacing(arguments), seed: recipe.training.seed, isTrained: true)
         guard let model = built as? MultimodalGPT else { throw VerbError("'\(recipe.model)' is no GPT.") }
         try model.vqvae.assign(vqvae.stateDictionary)
-        if !recipe.initFrom.isEmpty { try start(model, from: recipe.initFrom) }
+        if let first { try start(model, with: first, of: recipe.initFrom) }
 
         let context = try MUGENTextTokenizer(text, contextLength: model.inputCapacity)
         let range = pretrained.media.pixelRange
@@ -114,10 +145,10 @@ struct TrainGPT: ParsableCommand {
     }
 
     /// Gives the model the weights of a directory that was trained with the same codes.
-    private func start(_ model: MultimodalGPT, from path: String) throws {
+    private func start(_ model: MultimodalGPT, with values: [String: Tensor], of path: String) throws {
         let (codes, key) = (model.vqvae.codebook.embedding, "out_tokenizer.codebook.embedding")
-        let found = try PretrainedModel.assign(weightsOf: path, to: model, keeping: "out_tokenizer.")
-        guard let learned = found[key], learned.shape == codes.shape,
+        try PretrainedModel.assign(values, of: path, to: model, keeping: "out_tokenizer.")
+        guard let learned = values[key], learned.shape == codes.shape,
             learned.cast(to: .float32).scalars(Float.self) == codes.scalars(Float.self)
         else {
             throw VerbError(
@@ -149,12 +180,12 @@ struct TrainGPT: ParsableCommand {
 
     /// The builder's arguments with those of the tokenizer and the text vocabulary filled in.
     private func modelArguments(
-        _ recipe: GPTRecipe, _ pretrained: PretrainedModel, _ vqvae: VQVAE, text: CharBPETokenizer
+        _ recipe: GPTRecipe, _ pretrained: PretrainedModel, _ vqvae: VQVAE, vocabulary: Int
     ) throws -> JSONObject {
         var arguments = recipe.arguments.object
         var nested = pretrained.arguments
         nested["model"] = .string(pretrained.name)
-        arguments["text_vocab_size"] = .integer(text.vocabularySize)
+        arguments["text_vocab_size"] = .integer(vocabulary)
         let (height, width) = (recipe.data.size[0], recipe.data.size[1])
         guard height == width else {
             throw VerbError("\(recipe.model) makes square clips; data.size is \(height) x \(width).")

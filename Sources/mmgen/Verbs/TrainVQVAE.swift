@@ -34,13 +34,21 @@ struct TrainVQVAE: ParsableCommand {
             throw VerbError(
                 "'\(recipe.model)' is no VQVAE; train-vqvae trains video_vqvae, video_vqvae_mugen or image_vqvae.")
         }
-        if !recipe.initFrom.isEmpty { try start(model, from: recipe) }
+        // From its first checkpoint on, a run depends on itself only.
+        if !recipe.initFrom.isEmpty, !(training.resume && RunFolder(training.output).hasCheckpoints) {
+            try start(model, from: recipe)
+        }
         let size = (model.dimensions == 3 ? [recipe.data.frames] : []) + recipe.data.size
         guard model.outputShape(model.latentShape(size)) == size else {
             throw VerbError(
                 "Clips of \(size) do not divide by the model's steps: it would give back \(model.outputShape(model.latentShape(size)))."
             )
         }
+        let clips = recipe.training.batchSize / recipe.training.accumulation
+        try MachineMemory.require(
+            model.trainingBytes(
+                clips: clips, size: size, checkpointsActivations: recipe.training.checkpointsActivations),
+            for: "A pass of training over \(clips) clips")
         let run = training.run(console.console)
         try run.alone(recipe.training, newRun: training.resume ? nil : recipe.json) {
             try train(recipe, model, run)
@@ -57,7 +65,12 @@ struct TrainVQVAE: ParsableCommand {
         if isFresh {
             console.console.note("the decoder has another shape than that of \(recipe.initFrom): it starts afresh.")
         }
-        try PretrainedModel.assign(weightsOf: recipe.initFrom, to: model, keeping: isFresh ? "decoder." : nil)
+        try PretrainedModel.assign(found, of: recipe.initFrom, to: model, keeping: isFresh ? "decoder." : nil)
+        guard !recipe.decoderOnly || model.codebook.isInitialized else {
+            throw VerbError(
+                "The codebook of \(recipe.initFrom) was never trained, so a decoder alone would learn from ids that mean "
+                    + "nothing; leave decoder_only out.")
+        }
     }
 
     /// Opens the data and trains.
