@@ -73,17 +73,24 @@ static void scale_row(float *row, long count, float factor) {
     for (; j < count; j++) row[j] *= factor;
 }
 
-// Multiplies a row of probabilities (or of their gradients) with the dropout factors of query i.
-static void drop_row(const attention_job *job, long index, long i, float *row, long count) {
+// The dropout factors of query i: 0 or 1 / (1 - p), for the first `count` keys.
+static void drop_factors(const attention_job *job, long index, long i, float *factors, long count) {
     const mm_attention *s = job->shape;
     const float keep = (float)(1 / (1 - s->dropout));
     const uint64_t first = (uint64_t)((index * s->queries + i) * s->keys);
-    uint32_t words[4];
+    uint32_t words[mm_philox_words_at_once];
     for (long j = 0; j < count;) {
-        const uint64_t counter = first + (uint64_t)j;
-        mm_philox_block(s->seed, s->stream, counter / 4, words);
-        for (uint64_t w = counter % 4; w < 4 && j < count; w++, j++) row[j] *= words[w] >> 8 < job->threshold ? 0 : keep;
+        const uint64_t counter = first + (uint64_t)j, skipped = counter % 4;
+        mm_philox_blocks(s->seed, s->stream, counter / 4, words);
+        const long made = least(count - j, mm_philox_words_at_once - (long)skipped);
+        for (long w = 0; w < made; w++) factors[j + w] = words[skipped + w] >> 8 < job->threshold ? 0 : keep;
+        j += made;
     }
+}
+
+// Multiplies rows that have a vector to spare.
+static void multiply_row(float *row, const float *factors, long count) {
+    for (long j = 0; j < count; j += MM_LANES) store(row + j, load(row + j) * load(factors + j));
 }
 
 static void attention_forward_task(void *context, long task) {
@@ -93,7 +100,7 @@ static void attention_forward_task(void *context, long task) {
     const long rows = least(forward_queries, s->queries - first), keys = keys_until(s, first + rows);
     const head_offsets at = head_at(s, index);
     const long row_step = divide_up(most(1, keys), MM_LANES) * MM_LANES + MM_LANES;  // no power of two
-    float *scores = mm_scratch_take(sizeof(float) * rows * row_step);
+    float *scores = mm_scratch_take(sizeof(float) * (rows + 1) * row_step), *factors = scores + rows * row_step;
     gemm_here(rows, keys, s->key_dim, job->q + at.q + first * s->q_step[2], s->q_step[2], 1, job->k + at.k, 1,
               s->k_step[2], scores, row_step, 0);
     for (long r = 0; r < rows; r++) {
@@ -107,7 +114,10 @@ static void attention_forward_task(void *context, long task) {
             const float sum = exponentials(row, keys, top);
             scale_row(row, keys, 1 / sum);
             total = top + logf(sum);
-            if (s->dropout > 0) drop_row(job, index, first + r, row, keys);
+            if (s->dropout > 0) {
+                drop_factors(job, index, first + r, factors, keys);
+                multiply_row(row, factors, keys);
+            }
         }
         if (job->statistics) job->statistics[index * s->queries + first + r] = total;
     }
@@ -129,7 +139,8 @@ static void attention_backward_task(void *context, long index) {
     const mm_attention *s = job->shape;
     const head_offsets at = head_at(s, index);
     const long row_step = divide_up(most(1, s->keys), MM_LANES) * MM_LANES + MM_LANES;
-    float *p = mm_scratch_take(sizeof(float) * 2 * backward_queries * row_step), *g = p + backward_queries * row_step;
+    float *p = mm_scratch_take(sizeof(float) * (2 * backward_queries + 1) * row_step);
+    float *g = p + backward_queries * row_step, *factors = g + backward_queries * row_step;
     for (long j = 0; j < s->keys; j++) {
         memset(job->gk + at.k + j * s->k_step[2], 0, sizeof(float) * s->key_dim);
         memset(job->gv + at.v + j * s->v_step[2], 0, sizeof(float) * s->value_dim);
@@ -150,14 +161,17 @@ static void attention_backward_task(void *context, long index) {
             }
             mask_row(s, &at, first + r, keys, p_row);
             exponentials(p_row, keys, total);
-            if (s->dropout > 0) drop_row(job, index, first + r, g_row, keys);
+            if (s->dropout > 0) {
+                drop_factors(job, index, first + r, factors, keys);
+                multiply_row(g_row, factors, keys);
+            }
             float mean = 0;
             for (long c = 0; c < s->value_dim; c++) mean += go[r * s->o_step[2] + c] * o[r * s->o_step[2] + c];
             const vf shift = splat(mean), scale = splat((float)s->scale);
             // Rows have a vector to spare: the last one may run over.
             for (long j = 0; j < keys; j += MM_LANES)
                 store(g_row + j, load(p_row + j) * (load(g_row + j) - shift) * scale);
-            if (s->dropout > 0) drop_row(job, index, first + r, p_row, keys);
+            if (s->dropout > 0) multiply_row(p_row, factors, keys);
         }
         gemm_here(rows, s->key_dim, keys, g, row_step, 1, job->k + at.k, s->k_step[2], 1,
                   job->gq + at.q + first * s->q_step[2], s->q_step[2], 0);

@@ -15,12 +15,25 @@ typedef struct {
     float *values;
 } request;
 
+#if defined(__x86_64__) && defined(__linux__)
+__attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#endif
 static void fill(void *context, long index) {
     const request *r = context;
     const long from = index * values_per_task;
     const long to = from + values_per_task < r->count ? from + values_per_task : r->count;
     for (long i = from; i < to;) {
         const uint64_t position = r->first + (uint64_t)i;
+        if (position % 4 == 0 && to - i >= mm_philox_words_at_once) {
+            uint32_t words[mm_philox_words_at_once];
+            mm_philox_blocks(r->seed, r->stream, position / 4, words);
+            for (int w = 0; w < mm_philox_words_at_once; w++) {
+                if (r->words) r->words[i + w] = words[w];
+                else r->values[i + w] = mm_philox_unit(words[w]);
+            }
+            i += mm_philox_words_at_once;
+            continue;
+        }
         uint32_t block[4];
         mm_philox_block(r->seed, r->stream, position / 4, block);
         for (int word = (int)(position % 4); word < 4 && i < to; word++, i++) {
