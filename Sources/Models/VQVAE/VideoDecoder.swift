@@ -79,7 +79,7 @@ extension VideoDecoder {
     ///
     /// Everything up to the last attention looks at all positions, and is computed once, at the latent size. Behind it a
     /// frame depends on a few neighbours only: each slab is computed from the latent frames that it depends on, so the
-    /// maps at full size never exist all at once. What neighbouring slabs share is computed for both.
+    /// maps at full size never exist all at once. What neighbouring slabs share is kept from one to the next.
     ///
     /// - Parameters:
     ///   - x: `[batch, input dimension, d1', ..., dn']`.
@@ -96,42 +96,18 @@ extension VideoDecoder {
             slab > 0 && frames.lowerBound >= 0 && frames.upperBound <= length,
             "VideoDecoder: slabs of \(slab) of the frames \(frames) of \(length) make no sense")
         try withoutGradients {
-            let latents = resStack(convIn(x, .inference), .inference)
+            var stream = DecoderStream(convts, latents: resStack(convIn(x, .inference), .inference))
             for first in stride(from: frames.lowerBound, to: frames.upperBound, by: slab) {
                 let range = first..<min(first + slab, frames.upperBound)
-                try body(range, part(range, of: latents))
+                try body(range, stream.frames(range))
             }
         }
-    }
-
-    /// A range of the result from what the residual blocks made.
-    private func part(_ range: Range<Int>, of latents: Tensor) -> Tensor {
-        // Backwards: what each layer has to give, and how long its whole input is.
-        var sizes = [latents.shape[2]]
-        for layer in convts.layers {
-            sizes.append(sizes[sizes.count - 1] * ((layer as? SamePadConvolutionTranspose)?.firstStride ?? 1))
-        }
-        var ranges = [range]
-        for (layer, size) in zip(convts.layers, sizes).reversed() {
-            let wanted = ranges[ranges.count - 1]
-            ranges.append((layer as? SamePadConvolutionTranspose)?.inputs(for: wanted, of: size) ?? wanted)
-        }
-        ranges.reverse()
-        var x = latents.sliced(2, ranges[0])
-        for (index, layer) in convts.layers.enumerated() {
-            if let layer = layer as? SamePadConvolutionTranspose {
-                x = layer.part(ranges[index + 1], of: x, standing: ranges[index], in: sizes[index])
-            } else {
-                x = layer(x, .inference)
-            }
-        }
-        return x
     }
 
     /// The frames of a slab whose maps take about as much memory as `bytes`, in whole latent frames.
     ///
     /// - Parameter latent: the latent size, `[d1', ..., dn']`.
-    public func slab(forLatent latent: [Int], bytes: Int = 256 << 20) -> Int {
+    public func slab(forLatent latent: [Int], bytes: Int = 128 << 20) -> Int {
         let step = outputLength(1)
         var (size, channels, most) = (latent, configuration.hiddenDimension, 0)
         for (stride, outputs) in zip(configuration.strides, configuration.outputChannels) {

@@ -138,9 +138,9 @@ public final class SamePadConvolutionTranspose: Module, Layer {
         return result.sliced(2, first..<(first + wanted.count))
     }
 
-    /// A range of the result widened to whole groups of the outputs that the kernels compute together, whose last bits
-    /// depend on each other: fours of one residue of the stride, counted from the first.
-    private func wholeGroups(_ outputs: Range<Int>, of size: Int) -> Range<Int> {
+    /// A range of the result of an input of `size` positions, widened to whole groups of the outputs that the kernels
+    /// compute together, whose last bits depend on each other: fours of one residue of the stride, counted from the first.
+    public func wholeGroups(_ outputs: Range<Int>, of size: Int) -> Range<Int> {
         let group = 4 * stride[0]
         let last = (outputs.upperBound + group - 1) / group * group
         return (outputs.lowerBound / group * group)..<min(last, size * stride[0])

@@ -1,0 +1,64 @@
+import NeuralNets
+import Tensors
+
+/// Transposed convolutions and their rectifiers over the first axis of a latent map, a range at a time and forwards only:
+/// every output of every layer is computed once, and kept while ranges to come depend on it.
+struct DecoderStream {
+    /// A transposed convolution with what stands between it and the next.
+    private struct Stage {
+        let convolution: SamePadConvolutionTranspose
+        var pointwise: [any Layer] = []
+        /// The input's whole length.
+        let size: Int
+        /// The outputs that are kept, and which they are; empty before the first range.
+        var kept: (places: Range<Int>, values: Tensor?)?
+    }
+
+    private let latents: Tensor
+    private var stages: [Stage] = []
+
+    /// - Parameters:
+    ///   - layers: transposed convolutions, each with any number of pointwise layers behind it.
+    ///   - latents: `[batch, channels, d1', ..., dn']`.
+    init(_ layers: Sequential, latents: Tensor) {
+        self.latents = latents
+        var size = latents.shape[2]
+        for layer in layers.layers {
+            if let convolution = layer as? SamePadConvolutionTranspose {
+                stages.append(Stage(convolution: convolution, size: size))
+                size *= convolution.firstStride
+            } else {
+                precondition(!stages.isEmpty, "DecoderStream: the first layer must be a transposed convolution")
+                stages[stages.count - 1].pointwise.append(layer)
+            }
+        }
+    }
+
+    /// A range of the last layer's outputs, `[batch, channels, range.count, ...]`, with the bits that they have in the whole.
+    ///
+    /// - Precondition: ranges come in order.
+    mutating func frames(_ range: Range<Int>) -> Tensor { outputs(range, of: stages.count - 1) }
+
+    private mutating func outputs(_ range: Range<Int>, of index: Int) -> Tensor {
+        guard index >= 0 else { return latents.sliced(2, range) }
+        var (places, values) = stages[index].kept ?? (range.lowerBound..<range.lowerBound, nil)
+        precondition(places.lowerBound <= range.lowerBound, "DecoderStream: \(range) begins before \(places)")
+        if places.upperBound <= range.lowerBound { (places, values) = (range.lowerBound..<range.lowerBound, nil) }
+        let passed = range.lowerBound - places.lowerBound
+        if range.upperBound <= places.upperBound, let values {
+            return values.sliced(2, passed..<(passed + range.count))
+        }
+        // A copy of what is still needed, so that the rest can go before more is made.
+        let known = values.map { $0.sliced(2, passed..<places.count).contiguous() }
+        (values, stages[index].kept) = (nil, nil)
+        let (convolution, size) = (stages[index].convolution, stages[index].size)
+        // Up to the end of what the kernels compute together, or its last group would be computed twice.
+        let made = places.upperBound..<convolution.wholeGroups(range, of: size).upperBound
+        let inputs = convolution.inputs(for: made, of: size)
+        var result = convolution.part(made, of: outputs(inputs, of: index - 1), standing: inputs, in: size)
+        for layer in stages[index].pointwise { result = layer(result, .inference) }
+        if let known { result = concatenated([known, result], axis: 2) }
+        stages[index].kept = (range.lowerBound..<made.upperBound, result)
+        return result.sliced(2, 0..<range.count)
+    }
+}
