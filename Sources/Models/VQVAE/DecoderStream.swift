@@ -37,28 +37,30 @@ struct DecoderStream {
     /// A range of the last layer's outputs, `[batch, channels, range.count, ...]`, with the bits that they have in the whole.
     ///
     /// - Precondition: ranges come in order.
-    mutating func frames(_ range: Range<Int>) -> Tensor { outputs(range, of: stages.count - 1) }
+    mutating func frames(_ range: Range<Int>) -> Tensor {
+        let (places, values) = outputs(range, of: stages.count - 1)
+        return values.sliced(2, (range.lowerBound - places.lowerBound)..<(range.upperBound - places.lowerBound))
+    }
 
-    private mutating func outputs(_ range: Range<Int>, of index: Int) -> Tensor {
-        guard index >= 0 else { return latents.sliced(2, range) }
+    /// At least a range of a layer's outputs: the whole that is kept, since a part of it would have to be copied.
+    private mutating func outputs(_ range: Range<Int>, of index: Int) -> (places: Range<Int>, values: Tensor) {
+        guard index >= 0 else { return (0..<latents.shape[2], latents) }
         var (places, values) = stages[index].kept ?? (range.lowerBound..<range.lowerBound, nil)
         precondition(places.lowerBound <= range.lowerBound, "DecoderStream: \(range) begins before \(places)")
         if places.upperBound <= range.lowerBound { (places, values) = (range.lowerBound..<range.lowerBound, nil) }
+        if range.upperBound <= places.upperBound, let values { return (places, values) }
         let passed = range.lowerBound - places.lowerBound
-        if range.upperBound <= places.upperBound, let values {
-            return values.sliced(2, passed..<(passed + range.count))
-        }
         // A copy of what is still needed, so that the rest can go before more is made.
         let known = values.map { $0.sliced(2, passed..<places.count).contiguous() }
         (values, stages[index].kept) = (nil, nil)
         let (convolution, size) = (stages[index].convolution, stages[index].size)
         // Up to the end of what the kernels compute together, or its last group would be computed twice.
         let made = places.upperBound..<convolution.wholeGroups(range, of: size).upperBound
-        let inputs = convolution.inputs(for: made, of: size)
-        var result = convolution.part(made, of: outputs(inputs, of: index - 1), standing: inputs, in: size)
+        let (standing, x) = outputs(convolution.inputs(for: made, of: size), of: index - 1)
+        var result = convolution.part(made, of: x, standing: standing, in: size)
         for layer in stages[index].pointwise { result = layer(result, .inference) }
         if let known { result = concatenated([known, result], axis: 2) }
         stages[index].kept = (range.lowerBound..<made.upperBound, result)
-        return result.sliced(2, 0..<range.count)
+        return (range.lowerBound..<made.upperBound, result)
     }
 }
