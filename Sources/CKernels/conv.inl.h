@@ -171,8 +171,8 @@ static void pack_phase_weights(void *context, long channel) {
     }
 }
 
-static void conv_backward_data(const mm_conv *s, const float *gy, const float *w, const float *bias, int activation,
-                               float *gx) {
+static void conv_backward_data(const mm_conv *s, const float *gy, long gy_step, const float *w, const float *bias,
+                               int activation, float *gx, long gx_step) {
     const long positions = volume(s->in_size), out_positions = volume(s->out_size);
     if (s->batch <= 0 || s->in_channels <= 0 || positions <= 0) return;
 
@@ -215,8 +215,8 @@ static void conv_backward_data(const mm_conv *s, const float *gy, const float *w
         const long r[3] = {i / s->stride[2] / s->stride[1], i / s->stride[2] % s->stride[1], i % s->stride[2]};
         conv_phase *p = &phase[i];
         *p = (conv_phase){.rows = s->in_channels, .direct = direct, .positions = 1, .a = weights};
-        p->from.channel_step = out_positions;
-        p->from.end = gy + s->batch * s->out_channels * out_positions;
+        p->from.channel_step = gy_step;
+        p->from.end = gy + (s->batch * s->out_channels - 1) * gy_step + out_positions;
         p->k = s->out_channels;
         for (int axis = 0; axis < 3; axis++) {
             const residue *part = parts[i][axis] = &of_axis[axis][r[axis]];
@@ -232,8 +232,8 @@ static void conv_backward_data(const mm_conv *s, const float *gy, const float *w
     weight_packing packing = {s, w, packed, phase, parts, phases};
     mm_parallel(s->in_channels, pack_phase_weights, &packing);
 
-    conv_job job = {.samples = s->batch, .rows = s->in_channels, .x_step = s->out_channels * out_positions,
-                    .y_step = s->in_channels * positions, .y_row = positions, .x = gy, .y = gx,
+    conv_job job = {.samples = s->batch, .rows = s->in_channels, .x_step = s->out_channels * gy_step,
+                    .y_step = s->in_channels * gx_step, .y_row = gx_step, .x = gy, .y = gx,
                     .finish = {bias, 1, activation}, .has_finish = bias || activation != MM_IDENTITY, .phases = phases,
                     .phase = phase};
     run_conv(&job);

@@ -1,6 +1,6 @@
 // Reading a convolution's input as the matrix [channels * taps, positions] that a product wants, without making it.
 //
-// Memory: x of one sample is [channels, size] without gaps and is read in place, never past `end`. What lies outside the
+// Memory: x of one sample is [channels, size], a channel without gaps, and is read in place, never past `end`. What lies outside the
 // input reads as zero. For each tap, the input positions behind a run of output positions are traced once into segments,
 // which then serve every channel.
 

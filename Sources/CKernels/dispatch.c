@@ -124,7 +124,14 @@ void mm_conv_forward_f32(const mm_conv *shape, const float *x, const float *w, c
 
 void mm_conv_backward_data_f32(const mm_conv *shape, const float *gy, const float *w, const float *bias, int activation,
                                float *gx) {
-    mm_current_variant()->conv_backward_data(shape, gy, w, bias, activation, gx);
+    const long gy_step = shape->out_size[0] * shape->out_size[1] * shape->out_size[2];
+    const long gx_step = shape->in_size[0] * shape->in_size[1] * shape->in_size[2];
+    mm_current_variant()->conv_backward_data(shape, gy, gy_step, w, bias, activation, gx, gx_step);
+}
+
+void mm_conv_backward_data_part_f32(const mm_conv *shape, const float *gy, long gy_step, const float *w, const float *bias,
+                                    int activation, float *gx, long gx_step) {
+    mm_current_variant()->conv_backward_data(shape, gy, gy_step, w, bias, activation, gx, gx_step);
 }
 
 void mm_conv_backward_weights_f32(const mm_conv *shape, const float *x, const float *gy, float *gw) {

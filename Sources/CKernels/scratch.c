@@ -15,6 +15,9 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 #include "CKernels.h"
 
@@ -51,6 +54,12 @@ static void out_of_memory(size_t bytes) {
     if (body) body(bytes);
     fprintf(stderr, "mmgen: out of memory: a kernel needs %zu bytes of scratch\n", bytes);
     abort();
+}
+
+void mm_trim_heap(void) {
+#if defined(__GLIBC__)
+    malloc_trim(0);
+#endif
 }
 
 static void *allocate(size_t bytes) {

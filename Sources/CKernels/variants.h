@@ -31,8 +31,8 @@ typedef struct {
     void (*gemm_weights)(int kind, long m, long n, long k, const float *a, long a_row, const void *packed, float *c,
                          long c_row, const float *bias, int activation);
     void (*conv_forward)(const mm_conv *, const float *x, const float *w, const float *bias, int activation, float *y);
-    void (*conv_backward_data)(const mm_conv *, const float *gy, const float *w, const float *bias, int activation,
-                               float *gx);
+    void (*conv_backward_data)(const mm_conv *, const float *gy, long gy_step, const float *w, const float *bias,
+                               int activation, float *gx, long gx_step);
     void (*conv_backward_weights)(const mm_conv *, const float *x, const float *gy, float *gw);
     void (*attention_forward)(const mm_attention *, const float *q, const float *k, const float *v, float *o,
                               float *statistics);

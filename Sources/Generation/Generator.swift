@@ -26,6 +26,8 @@ public final class Generator {
         self.emptyPrompt = emptyPrompt
         self.cacheType = cacheType
         withoutGradients { model.packForInference() }
+        // What the layers were packed from is not needed again.
+        MachineMemory.releaseUnused()
     }
 
     /// Generates every sample of every prompt.

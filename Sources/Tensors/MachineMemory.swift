@@ -53,6 +53,12 @@ public enum MachineMemory {
             .invalidSize, "\(what) takes at least \(text(bytes)) of memory; this machine has \(text(byteCount)).")
     }
 
+    /// Gives memory that is kept for reuse back to the system: for when one kind of work ends and another begins.
+    public static func releaseUnused() {
+        StoragePool.shared.trim()
+        mm_trim_heap()
+    }
+
     private static func text(_ bytes: Double) -> String {
         bytes < 1e9 ? String(format: "%.1f MB", bytes / 1e6) : String(format: "%.1f GB", bytes / 1e9)
     }

@@ -74,6 +74,8 @@ public struct WeightRows: Sendable {
             }
             (self.values, self.scales) = (values, scales)
         }
+        // What is kept in fewer bits is not read again.
+        if precision != .float32 { weight.storage.letGo() }
     }
 
     /// Weights as a file holds them.

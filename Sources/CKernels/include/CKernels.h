@@ -30,6 +30,8 @@ void mm_parallel(long count, mm_task task, void *context);
 // ---- Memory (scratch.c) ----------------------------------------------------------------------------------------------
 
 // What is called, on any thread, when the system has no memory for a kernel; it ends the process. NULL: abort.
+// Gives what the heap keeps of freed memory back to the system, where the heap can.
+void mm_trim_heap(void);
 void mm_set_out_of_memory(void (*handler)(size_t bytes));
 
 // ---- Instruction sets (dispatch.c) -----------------------------------------------------------------------------------
@@ -110,6 +112,9 @@ void mm_conv_forward_f64(const mm_conv *shape, const double *x, const double *w,
 // gx = the adjoint applied to gy. Also the forward of a transposed convolution: there gy is its input, gx its output,
 // w is [its inputs, its outputs, kernel]; `bias` (per in_channels of the struct, may be NULL) is added to every output.
 void mm_conv_backward_data_f32(const mm_conv *shape, const float *gy, const float *w, const float *bias, int activation, float *gx);
+// Of tensors with gaps: the channels of gy and gx, samples included, are gy_step and gx_step elements apart.
+void mm_conv_backward_data_part_f32(const mm_conv *shape, const float *gy, long gy_step, const float *w, const float *bias,
+                                    int activation, float *gx, long gx_step);
 void mm_conv_backward_data_f64(const mm_conv *shape, const double *gy, const double *w, const double *bias, int activation, double *gx);
 // gw = the gradient of the weights (overwritten), summed over the batch in order.
 void mm_conv_backward_weights_f32(const mm_conv *shape, const float *x, const float *gy, float *gw);

@@ -94,6 +94,12 @@ public final class SamePadConvolutionTranspose: Module, Layer {
 
     /// By how much the first spatial axis grows.
     public var firstStride: Int { stride[0] }
+    /// The number of positions of the first spatial axis of the result that the kernels compute together.
+    public var group: Int { 4 * stride[0] }
+    /// The number of output channels.
+    public var outputs: Int { convt.weight.shape[1] }
+    /// The size that an input of this size, along all spatial axes, becomes.
+    public func outputSize(_ size: [Int]) -> [Int] { zip(size, stride).map { $0 * $1 } }
 
     /// The positions of the first spatial axis that a range of the result depends on; never none.
     ///
@@ -119,12 +125,43 @@ public final class SamePadConvolutionTranspose: Module, Layer {
     /// - Returns: `[batch, outputs, outputs.count, ...]`.
     public func part(_ outputs: Range<Int>, of x: Tensor, standing places: Range<Int>, in size: Int) -> Tensor {
         precondition(x.shape[2] == places.count, "SamePadConvolutionTranspose: \(x.shape) does not stand at \(places)")
-        let wanted = outputs
-        let outputs = wholeGroups(outputs, of: size)
+        let whole = wholeGroups(outputs, of: size)
+        let geometry = geometry(whole, from: places, of: size, rest: Array(x.shape[3...]))
+        let result = x.convolvedTransposed(convt.weight, bias: convt.bias?.wrappedValue, geometry: geometry)
+        let first = outputs.lowerBound - whole.lowerBound
+        return result.sliced(2, first..<(first + outputs.count))
+    }
+
+    /// Adds the next positions of the result to a window on it, with the bits that they have in the whole.
+    ///
+    /// - Parameters:
+    ///   - outputs: whole groups (``wholeGroups(_:of:)``) that follow those in the window.
+    ///   - result: where they are added.
+    ///   - source: a window on the input; it holds at least what ``inputs(for:of:)`` says.
+    ///   - size: the whole input's number of positions.
+    ///   - rest: the size of the input's other axes.
+    ///   - activation: `identity` or `relu`, applied in the same pass.
+    public func append(
+        _ outputs: Range<Int>, to result: MapWindow, from source: MapWindow, in size: Int, rest: [Int],
+        activation: Activation
+    ) {
+        precondition(
+            result.range.upperBound == outputs.lowerBound && wholeGroups(outputs, of: size) == outputs,
+            "SamePadConvolutionTranspose: \(outputs) do not follow \(result.range) in whole groups")
+        let places = inputs(for: outputs, of: size)
+        result.append(
+            outputs.count, from: source, places, weight: convt.weight, bias: convt.bias?.wrappedValue,
+            geometry: geometry(outputs, from: places, of: size, rest: rest), activation: activation)
+    }
+
+    /// The transposed convolution that makes a range of the result of some places of the input.
+    private func geometry(
+        _ outputs: Range<Int>, from places: Range<Int>, of size: Int, rest: [Int]
+    ) -> ConvolutionGeometry {
         var (front, back): ([Int], [Int]) = ([], [])
         for axis in kernel.indices {
-            let (k, s, given) = (kernel[axis], stride[axis], x.shape[axis + 2])
-            let isFirst = axis == 0
+            let (k, s, isFirst) = (kernel[axis], stride[axis], axis == 0)
+            let given = isFirst ? places.count : rest[axis - 1]
             var cropped = crop(axis, size: isFirst ? size : given)
             // A later start of the result is cropped more; a later start of the input moves it by a stride each.
             if isFirst { cropped += outputs.lowerBound - places.lowerBound * s }
@@ -132,16 +169,12 @@ public final class SamePadConvolutionTranspose: Module, Layer {
             front.append(cropped)
             back.append((given - 1) * s + k - cropped - made)
         }
-        let geometry = ConvolutionGeometry(kernel: kernel, stride: stride, padFront: front, padBack: back)
-        let result = x.convolvedTransposed(convt.weight, bias: convt.bias?.wrappedValue, geometry: geometry)
-        let first = wanted.lowerBound - outputs.lowerBound
-        return result.sliced(2, first..<(first + wanted.count))
+        return ConvolutionGeometry(kernel: kernel, stride: stride, padFront: front, padBack: back)
     }
 
-    /// A range of the result of an input of `size` positions, widened to whole groups of the outputs that the kernels
-    /// compute together, whose last bits depend on each other: fours of one residue of the stride, counted from the first.
+    /// A range of the result widened to whole groups of the outputs that the kernels compute together, whose last bits
+    /// depend on each other: fours of one residue of the stride, counted from the first.
     public func wholeGroups(_ outputs: Range<Int>, of size: Int) -> Range<Int> {
-        let group = 4 * stride[0]
         let last = (outputs.upperBound + group - 1) / group * group
         return (outputs.lowerBound / group * group)..<min(last, size * stride[0])
     }

@@ -36,6 +36,9 @@ struct ClipCoding {
     ///   for the clip, and what `body` throws.
     func decode(_ ids: Tensor, skipping skipped: Int = 0, each body: (Tensor) throws -> Void) throws {
         try requireMemory(latent: ids.shape)
+        // Generating and decoding have no use for each other's blocks.
+        MachineMemory.releaseUnused()
+        defer { MachineMemory.releaseUnused() }
         func deliver(_ values: Tensor) throws {
             try Interruption.flag.check()
             try body(pixels(from: values, range: media.pixelRange))

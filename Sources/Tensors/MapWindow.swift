@@ -1,0 +1,154 @@
+import CKernels
+
+/// A window on maps that are made and read in order along their first spatial axis, such as the frames of a video.
+///
+/// It holds a range of positions of the axis: new ones are added behind, those that are done with are dropped in front. The
+/// maps as a whole never exist. Nothing is recorded for gradients.
+public final class MapWindow {
+    /// The positions that it holds.
+    public private(set) var range: Range<Int>
+    /// The most positions that it can hold.
+    public let room: Int
+    private let batch: Int
+    private let channels: Int
+    /// The other spatial axes.
+    private let rest: [Int]
+    private let dtype: DType
+    private let storage: Storage
+    /// Where its maps begin, in bytes.
+    private let offset: Int
+    /// Whether the memory is a tensor's, which nobody writes to.
+    private let isShared: Bool
+
+    /// An empty window.
+    ///
+    /// - Parameters:
+    ///   - batch: the number of samples.
+    ///   - channels: of each.
+    ///   - room: the most positions of the first spatial axis at a time.
+    ///   - rest: the size of the other spatial axes.
+    ///   - dtype: `float32` or `float64`.
+    ///   - start: the first position that will be added.
+    public init(batch: Int, channels: Int, room: Int, rest: [Int], dtype: DType, start: Int = 0) {
+        precondition(room > 0 && dtype.isDifferentiable, "MapWindow: no window has room for \(room) \(dtype.rawValue) maps")
+        (self.batch, self.channels, self.room, self.rest, self.dtype) = (batch, channels, room, rest, dtype)
+        range = start..<start
+        (offset, isShared) = (0, false)
+        storage = Storage(byteCount: batch * channels * room * elementCount(of: rest) * dtype.byteCount)
+    }
+
+    /// A window on all positions of maps `[batch, channels, d1, ..., dn]`.
+    public init(_ maps: Tensor) {
+        precondition(maps.rank >= 3 && maps.dtype.isDifferentiable, "MapWindow: \(maps.shape) are no maps")
+        let dense = maps.detached.contiguous()
+        (batch, channels, room, rest) = (maps.shape[0], maps.shape[1], max(maps.shape[2], 1), Array(maps.shape[3...]))
+        dtype = maps.dtype
+        range = 0..<maps.shape[2]
+        storage = dense.storage
+        offset = dense.offset * dtype.byteCount
+        isShared = true
+    }
+
+    /// Bytes of one position of one channel.
+    private var positionBytes: Int { elementCount(of: rest) * dtype.byteCount }
+    /// Bytes between channels.
+    private var channelBytes: Int { room * positionBytes }
+
+    /// Where the maps of the first position begin.
+    private var base: UnsafeMutableRawPointer { storage.pointer + offset }
+
+    /// Forgets the positions before `first`; an empty window goes on at `first`.
+    ///
+    /// A window on a whole tensor keeps all.
+    public func drop(before first: Int) {
+        guard first > range.lowerBound, !isShared else { return }
+        guard first < range.upperBound else {
+            range = first..<first
+            return
+        }
+        let (moved, kept) = ((first - range.lowerBound) * positionBytes, (range.upperBound - first) * positionBytes)
+        let (storage, offset, channelBytes) = (storage, offset, channelBytes)
+        parallelEach(batch * channels) { channel in
+            let start = storage.pointer + offset + channel * channelBytes
+            start.copyMemory(from: start + moved, byteCount: kept)
+        }
+        range = first..<range.upperBound
+    }
+
+    /// A copy of some positions, `[batch, channels, positions.count, ...]`.
+    ///
+    /// - Precondition: the window holds them.
+    public func maps(_ positions: Range<Int>) -> Tensor {
+        let result = Tensor(uninitialized: [batch, channels, positions.count] + rest, dtype: dtype)
+        guard result.count > 0 else { return result }
+        precondition(holds(positions), "MapWindow: \(positions) are not in \(range)")
+        let (from, count) = ((positions.lowerBound - range.lowerBound) * positionBytes, positions.count * positionBytes)
+        let (storage, offset, channelBytes) = (storage, offset, channelBytes)
+        parallelEach(batch * channels) { channel in
+            (result.storage.pointer + channel * count).copyMemory(
+                from: storage.pointer + offset + channel * channelBytes + from, byteCount: count)
+        }
+        return result
+    }
+
+    /// Whether the window holds all of these positions.
+    public func holds(_ positions: Range<Int>) -> Bool {
+        positions.lowerBound >= range.lowerBound && positions.upperBound <= range.upperBound
+    }
+
+    /// Adds what a transposed convolution makes of some positions of other maps.
+    ///
+    /// - Parameters:
+    ///   - count: the number of positions that are added.
+    ///   - source: the window on the convolution's input.
+    ///   - positions: the positions it reads.
+    ///   - weight: `[inputs, outputs, kernel...]`.
+    ///   - bias: `[outputs]`, or `nil`.
+    ///   - geometry: as of ``Tensor/convolvedTransposed(_:bias:geometry:outputPadding:)`` of these positions alone.
+    ///   - activation: `identity` or `relu`, applied in the same pass.
+    /// - Precondition: there is room, `source` holds the positions, and the sizes fit.
+    public func append(
+        _ count: Int, from source: MapWindow, _ positions: Range<Int>, weight: Tensor, bias: Tensor?,
+        geometry: ConvolutionGeometry, activation: Activation = .identity
+    ) {
+        precondition(
+            weight.dtype == dtype && source.dtype == dtype && bias?.dtype ?? dtype == dtype
+                && weight.rank == rest.count + 3 && weight.shape[0] == source.channels && weight.shape[1] == channels
+                && Array(weight.shape[2...]) == geometry.kernel && source.batch == batch,
+            "MapWindow: weight \(weight.shape) makes no \(channels) channels of \(source.channels)")
+        precondition(
+            !isShared && range.count + count <= room && source.holds(positions),
+            "MapWindow: \(count) more than \(range) have no room, or \(positions) are not in \(source.range)")
+        geometry.requireConsistent("transposed convolution")
+        defer { range = range.lowerBound..<(range.upperBound + count) }
+        guard count > 0, batch * channels * positionBytes > 0 else { return }
+        let place = range.count * positionBytes
+        guard dtype == .float32 else {
+            let made = activation(source.maps(positions).convolvedTransposed(weight, bias: bias, geometry: geometry))
+            precondition(made.shape == [batch, channels, count] + rest, "MapWindow: \(made.shape) does not fit \(rest)")
+            let bytes = count * positionBytes
+            made.withUnsafeBytes { values in
+                for channel in 0..<(batch * channels) {
+                    guard let from = values.baseAddress else { return }
+                    (base + channel * channelBytes + place).copyMemory(
+                        from: from + channel * bytes, byteCount: bytes)
+                }
+            }
+            return
+        }
+        var descriptor = geometry.descriptor(
+            batch: batch, inputs: channels, outputs: source.channels, inputSize: [count] + rest,
+            outputSize: [positions.count] + source.rest)
+        let (w, b) = (weight.detached.contiguous(), bias?.detached.contiguous())
+        let first = (positions.lowerBound - source.range.lowerBound) * source.positionBytes
+        withTensors(w, b) {
+            withExtendedLifetime((storage, source.storage)) {
+                mm_conv_backward_data_part_f32(
+                    &descriptor, (source.base + first).assumingMemoryBound(to: Float.self),
+                    source.room * elementCount(of: source.rest), w.pointer(Float.self), b?.pointer(Float.self),
+                    activation.kernelCode, (base + place).assumingMemoryBound(to: Float.self),
+                    room * elementCount(of: rest))
+            }
+        }
+    }
+}
