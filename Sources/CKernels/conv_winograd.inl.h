@@ -7,8 +7,8 @@
 //
 // The result does not depend on how work is cut: the fours are counted from the first output, whatever the tile. It differs
 // in its last bits from the plain product.
-enum { winograd_outputs = 4, winograd_products = 6, winograd_panels = 4, winograd_depth = 128, winograd_least_rows = 16,
-       winograd_ahead = 4 };
+enum { winograd_outputs = 4, winograd_products = 6, winograd_panels = 4, winograd_depth = 128,
+       winograd_least_rows = MM_CONV_FOURS_CHANNELS, winograd_ahead = 4 };
 
 typedef struct {
     conv_phase plain;

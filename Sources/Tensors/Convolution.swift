@@ -37,6 +37,13 @@ public struct ConvolutionGeometry: Sendable, Equatable {
         }
     }
 
+    /// How many neighbouring positions the kernels may compute together, whose last bits depend on each other.
+    ///
+    /// - Parameter channels: how many a convolution makes.
+    public static func positionsTogether(channels: Int) -> Int {
+        channels < Int(MM_CONV_FOURS_CHANNELS) ? 1 : 4
+    }
+
     /// Traps unless there is one number per axis and every step is positive.
     func requireConsistent(_ operation: String) {
         precondition(

@@ -18,7 +18,19 @@ extension Tensor {
                 }
             }
         }
-        return y.recorded(from: [self]) { [Self.unaryGradient(code, x: x, y: y, gradient: $0)] }
+        // The tape keeps one of the two where that is enough: maps are large.
+        let (seenX, seenY) = Self.gradientReads(op, x: x, y: y)
+        return y.recorded(from: [self]) { [Self.unaryGradient(code, x: seenX, y: seenY, gradient: $0)] }
+    }
+
+    /// What the gradient of a function reads as its input and output: one stands for both where the other is not looked at.
+    private static func gradientReads(_ op: mm_unary, x: Tensor, y: Tensor) -> (x: Tensor, y: Tensor) {
+        switch op {
+        // The rectifier's result is positive where its input is.
+        case MM_EXP, MM_SQRT, MM_RECIPROCAL, MM_TANH, MM_SIGMOID, MM_UNARY_RELU: (y, y)
+        case MM_RSQRT: (x, y)
+        default: (x, x)
+        }
     }
 
     private static func unaryGradient(_ code: Int32, x: Tensor, y: Tensor, gradient: Tensor) -> Tensor {

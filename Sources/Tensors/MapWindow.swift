@@ -30,7 +30,7 @@ public final class MapWindow {
     ///   - dtype: `float32` or `float64`.
     ///   - start: the first position that will be added.
     public init(batch: Int, channels: Int, room: Int, rest: [Int], dtype: DType, start: Int = 0) {
-        precondition(room > 0 && dtype.isDifferentiable, "MapWindow: no window has room for \(room) \(dtype.rawValue) maps")
+        precondition(room > 0 && dtype.isDifferentiable, "MapWindow: no room for \(room) \(dtype.rawValue) maps")
         (self.batch, self.channels, self.room, self.rest, self.dtype) = (batch, channels, room, rest, dtype)
         range = start..<start
         (offset, isShared) = (0, false)
@@ -122,19 +122,10 @@ public final class MapWindow {
         geometry.requireConsistent("transposed convolution")
         defer { range = range.lowerBound..<(range.upperBound + count) }
         guard count > 0, batch * channels * positionBytes > 0 else { return }
-        let place = range.count * positionBytes
+        let end = range.count * positionBytes
         guard dtype == .float32 else {
             let made = activation(source.maps(positions).convolvedTransposed(weight, bias: bias, geometry: geometry))
-            precondition(made.shape == [batch, channels, count] + rest, "MapWindow: \(made.shape) does not fit \(rest)")
-            let bytes = count * positionBytes
-            made.withUnsafeBytes { values in
-                for channel in 0..<(batch * channels) {
-                    guard let from = values.baseAddress else { return }
-                    (base + channel * channelBytes + place).copyMemory(
-                        from: from + channel * bytes, byteCount: bytes)
-                }
-            }
-            return
+            return place(made, count)
         }
         var descriptor = geometry.descriptor(
             batch: batch, inputs: channels, outputs: source.channels, inputSize: [count] + rest,
@@ -146,8 +137,19 @@ public final class MapWindow {
                 mm_conv_backward_data_part_f32(
                     &descriptor, (source.base + first).assumingMemoryBound(to: Float.self),
                     source.room * elementCount(of: source.rest), w.pointer(Float.self), b?.pointer(Float.self),
-                    activation.kernelCode, (base + place).assumingMemoryBound(to: Float.self),
+                    activation.kernelCode, (base + end).assumingMemoryBound(to: Float.self),
                     room * elementCount(of: rest))
+            }
+        }
+    }
+    /// Copies `count` positions behind those that are there.
+    private func place(_ made: Tensor, _ count: Int) {
+        precondition(made.shape == [batch, channels, count] + rest, "MapWindow: \(made.shape) does not fit \(rest)")
+        let (end, bytes) = (range.count * positionBytes, count * positionBytes)
+        made.withUnsafeBytes { values in
+            guard let from = values.baseAddress else { return }
+            for channel in 0..<(batch * channels) {
+                (base + channel * channelBytes + end).copyMemory(from: from + channel * bytes, byteCount: bytes)
             }
         }
     }

@@ -29,9 +29,9 @@ void mm_parallel(long count, mm_task task, void *context);
 
 // ---- Memory (scratch.c) ----------------------------------------------------------------------------------------------
 
-// What is called, on any thread, when the system has no memory for a kernel; it ends the process. NULL: abort.
 // Gives what the heap keeps of freed memory back to the system, where the heap can.
 void mm_trim_heap(void);
+// What is called, on any thread, when the system has no memory for a kernel; it ends the process. NULL: abort.
 void mm_set_out_of_memory(void (*handler)(size_t bytes));
 
 // ---- Instruction sets (dispatch.c) -----------------------------------------------------------------------------------
@@ -104,6 +104,10 @@ typedef struct {
     long batch, in_channels, out_channels;
     long in_size[3], out_size[3], kernel[3], stride[3], dilation[3], pad_front[3];
 } mm_conv;
+
+// What makes at least this many channels may compute the positions of an axis in fours, counted from the first, whose last
+// bits depend on each other; with fewer every position is computed by itself.
+enum { MM_CONV_FOURS_CHANNELS = 16 };
 
 // y[batch, out_channels, out_size] = x * w + bias, w is [out_channels, in_channels, kernel]; bias may be NULL; the
 // activation is MM_IDENTITY or MM_RELU.

@@ -102,9 +102,10 @@ private final class DecodingWindows {
                     layer: layer, activation: index == layers.count - 1 ? .identity : .relu, size: size,
                     rest: Array(inputs[index][1...]), frames: whole, step: step, window: window))
             wanted = layer.inputs(for: whole, of: size)
-            read = stride(from: whole.lowerBound, to: whole.upperBound, by: layer.group).map { first in
+            let reads = stride(from: whole.lowerBound, to: whole.upperBound, by: step).map { first in
                 layer.inputs(for: first..<min(first + step, whole.upperBound), of: size).count
-            }.max() ?? 1
+            }
+            read = reads.max() ?? 1
         }
         stages.reverse()
     }

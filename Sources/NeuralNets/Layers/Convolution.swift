@@ -95,7 +95,10 @@ public final class SamePadConvolutionTranspose: Module, Layer {
     /// By how much the first spatial axis grows.
     public var firstStride: Int { stride[0] }
     /// The number of positions of the first spatial axis of the result that the kernels compute together.
-    public var group: Int { 4 * stride[0] }
+    public var group: Int {
+        let together = ConvolutionGeometry.positionsTogether(channels: outputs)
+        return together == 1 ? 1 : together * stride[0]
+    }
     /// The number of output channels.
     public var outputs: Int { convt.weight.shape[1] }
     /// The size that an input of this size, along all spatial axes, becomes.
@@ -173,7 +176,7 @@ public final class SamePadConvolutionTranspose: Module, Layer {
     }
 
     /// A range of the result widened to whole groups of the outputs that the kernels compute together, whose last bits
-    /// depend on each other: fours of one residue of the stride, counted from the first.
+    /// depend on each other: of one residue of the stride, counted from the first.
     public func wholeGroups(_ outputs: Range<Int>, of size: Int) -> Range<Int> {
         let last = (outputs.upperBound + group - 1) / group * group
         return (outputs.lowerBound / group * group)..<min(last, size * stride[0])
