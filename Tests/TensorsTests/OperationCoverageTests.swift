@@ -49,6 +49,7 @@ private let declarationsOutsideTheTable: [String: String] = [
     "holds(_:)": "inference only, MapWindowTests",
     "maps(_:)": "inference only, MapWindowTests",
     "releaseUnused()": "gives memory back, StoragePoolTests",
+    "repeatPositions(of:to:)": "for measurements, BenchmarkingTests",
     "whenExhausted(_:)": "how the process ends, StoragePoolTests",
 ]
 
