@@ -43,6 +43,13 @@ private let declarationsOutsideTheTable: [String: String] = [
     "joined(_:)": "inference only, KernelWeightsTests",
     "outputSize(_:)": "shape arithmetic, WindowShapeTests",
     "require(_:for:)": "refuses sizes, MachineMemoryTests",
+    "positionsTogether(channels:)": "a number, DefectTests+Slabs",
+    "append(_:from:_:weight:bias:geometry:activation:)": "inference only, MapWindowTests",
+    "drop(before:)": "inference only, MapWindowTests",
+    "holds(_:)": "inference only, MapWindowTests",
+    "maps(_:)": "inference only, MapWindowTests",
+    "releaseUnused()": "gives memory back, StoragePoolTests",
+    "repeatPositions(of:to:)": "for measurements, BenchmarkingTests",
     "whenExhausted(_:)": "how the process ends, StoragePoolTests",
 ]
 
