@@ -77,8 +77,14 @@ def ratios(found, ours, stand_ins):
         if ours not in entries:
             continue
         others = {other: entry for other, entry in entries.items() if other != ours}
+        # A user of the other program would take whatever is fastest there.
         for stand_in in stand_ins.get(name, []):
-            others.update({other: entry for other, entry in found.get(stand_in, {}).items() if other != ours})
+            for other, entry in found.get(stand_in, {}).items():
+                best = max((statistics.median(e["rate"]) for o, e in others.items() if o.split(" in ")[0] == other),
+                           default=0)
+                if other != ours and statistics.median(entry["rate"]) > best:
+                    others = {o: e for o, e in others.items() if o.split(" in ")[0] != other}
+                    others[f"{other} in {stand_in}"] = entry
         mine = entries[ours]["rate"]
         for other, entry in others.items():
             theirs = entry["rate"]
