@@ -17,7 +17,8 @@ struct KernelConvolutionTests {
     /// The combinations that models use, and the awkward ones: kernel below the stride, uneven and oversized padding.
     static let axes: [AxisCase] = [
         .init(9, k: 1), .init(8, k: 3, pad: 1), .init(9, k: 3, s: 2, pad: 1), .init(8, k: 4, s: 2, pad: 1),
-        .init(10, k: 2, s: 3), .init(7, k: 1, s: 2), .init(11, k: 3, d: 2, pad: 2), .init(9, k: 3, s: 2, d: 2, pad: 2, 0),
+        .init(10, k: 2, s: 3), .init(7, k: 1, s: 2), .init(11, k: 3, d: 2, pad: 2),
+        .init(9, k: 3, s: 2, d: 2, pad: 2, 0),
         .init(6, k: 4, s: 2, pad: 2, 1), .init(5, k: 3, pad: 4), .init(12, k: 2, s: 2), .init(9, k: 5, s: 3, pad: 0, 3),
         .init(37, k: 3, pad: 1), .init(40, k: 4, s: 2, pad: 1), .init(1, k: 3, pad: 1), .init(4, k: 4, s: 4),
     ]
@@ -39,7 +40,8 @@ struct KernelConvolutionTests {
         let nx = s.batch * s.in_channels * volume(s.in_size), ny = s.batch * s.out_channels * volume(s.out_size)
         let nw = s.in_channels * s.out_channels * volume(s.kernel)
         let x = kernelValues(nx, seed: 1), w = kernelValues(nw, seed: 2), gy = kernelValues(ny, seed: 3)
-        let b = bias ? kernelValues(s.out_channels, seed: 4) : nil, gb = bias ? kernelValues(s.in_channels, seed: 5) : nil
+        let b = bias ? kernelValues(s.out_channels, seed: 4) : nil,
+            gb = bias ? kernelValues(s.in_channels, seed: 5) : nil
         var r = Results(
             y: .init(repeating: .nan, count: ny), gx: .init(repeating: .nan, count: nx),
             gw: .init(repeating: .nan, count: nw))
@@ -90,7 +92,9 @@ struct KernelConvolutionTests {
     func spatial(instructionSet: String) {
         withInstructionSet(instructionSet) {
             for index in 0..<16 {
-                let (d, h, w) = (Self.axes[index % 12], Self.axes[(index * 5 + 3) % 12], Self.axes[(index * 7 + 1) % 12])
+                let (d, h, w) = (
+                    Self.axes[index % 12], Self.axes[(index * 5 + 3) % 12], Self.axes[(index * 7 + 1) % 12]
+                )
                 check(shape(d, h, w, batch: 1, 1 + index % 3, 1 + index % 4), bias: true, "\(d) x \(h) x \(w)")
             }
         }
@@ -108,18 +112,22 @@ struct KernelConvolutionTests {
         }
     }
 
-    @Test("three neighbouring taps along depth or height, at every remainder of four", arguments: availableInstructionSets)
+    @Test(
+        "three neighbouring taps along depth or height, at every remainder of four", arguments: availableInstructionSets
+    )
     func minimalFiltering(instructionSet: String) {
         withInstructionSet(instructionSet) {
             let (one, same, down) = (AxisCase(1, k: 1), AxisCase(5, k: 3, pad: 1), AxisCase(7, k: 3, s: 2, pad: 1))
             for length in 3..<13 {
                 let axis = AxisCase(length, k: 3, pad: 1), odd = AxisCase(length, k: 3, pad: 2, 0)
-                check(shape(axis, same, down, batch: 2, 18, 17), bias: true, activation: 1, tolerance: 1e-4, "\(length)")
+                check(
+                    shape(axis, same, down, batch: 2, 18, 17), bias: true, activation: 1, tolerance: 1e-4, "\(length)")
                 check(shape(one, axis, down, batch: 2, 18, 17), bias: true, tolerance: 1e-4, "height \(length)")
                 check(shape(odd, down, down, batch: 1, 40, 19), tolerance: 1e-4, "unequal padding, \(length)")
             }
             // Long enough for several blocks of channels, tiles and threads.
-            let s = shape(.init(9, k: 3, pad: 1), .init(14, k: 3, s: 2, pad: 1), .init(30, k: 3, pad: 1), batch: 2, 90, 33)
+            let s = shape(
+                .init(9, k: 3, pad: 1), .init(14, k: 3, s: 2, pad: 1), .init(30, k: 3, pad: 1), batch: 2, 90, 33)
             check(s, bias: true, tolerance: 3e-4, "blocks")
             let alone = withThreads(1) { run(s, bias: true, activation: 1) }
             let many = withThreads(5) { run(s, bias: true, activation: 1) }
@@ -133,7 +141,8 @@ struct KernelConvolutionTests {
             let one = AxisCase(1, k: 1), low = AxisCase(5, k: 3, pad: 1), lowDown = AxisCase(6, k: 4, s: 2, pad: 1)
             for channels in 1...7 {
                 check(shape(one, low, .init(300, k: 3, pad: 1), batch: 1, 9, channels), bias: true, "wide, \(channels)")
-                check(shape(lowDown, lowDown, .init(560, k: 4, s: 2, pad: 1), batch: 1, channels, 9), "down, \(channels)")
+                check(
+                    shape(lowDown, lowDown, .init(560, k: 4, s: 2, pad: 1), batch: 1, channels, 9), "down, \(channels)")
             }
         }
     }

@@ -38,27 +38,35 @@ struct KernelGemmTests {
             accumulate ? 1 : 0, shift.map(widened), Int32(activation))
         let difference = largestDifference(c, expected)
         // A single chain of additions: its error grows with the length.
-        #expect(difference < 2e-5 * max(1, Double(k) / 1000), "[\(m), \(k)] x [\(k), \(n)], \(left) x \(right), activation \(activation)")
+        #expect(
+            difference < 2e-5 * max(1, Double(k) / 1000),
+            "[\(m), \(k)] x [\(k), \(n)], \(left) x \(right), activation \(activation)")
     }
 
     @Test("every size agrees with double precision", arguments: availableInstructionSets, OperandLayout.allCases)
     func everySize(instructionSet: String, right: OperandLayout) {
         withInstructionSet(instructionSet) {
-            for m in Self.sizes { for n in Self.sizes { for k in Self.sizes {
-                let left = OperandLayout.allCases[(m + n + k) % 4]
-                compare(m, n, k, left, right)
-            } } }
+            for m in Self.sizes {
+                for n in Self.sizes {
+                    for k in Self.sizes {
+                        let left = OperandLayout.allCases[(m + n + k) % 4]
+                        compare(m, n, k, left, right)
+                    }
+                }
+            }
         }
     }
 
     @Test("large products agree with double precision, whatever the layout", arguments: availableInstructionSets)
     func large(instructionSet: String) {
         withInstructionSet(instructionSet) {
-            for left in OperandLayout.allCases { for right in OperandLayout.allCases {
-                compare(230, 301, 530, left, right)
-                compare(230, 40, 530, left, right, accumulate: true)
-                compare(12, 301, 700, left, right, bias: true, activation: 2)
-            } }
+            for left in OperandLayout.allCases {
+                for right in OperandLayout.allCases {
+                    compare(230, 301, 530, left, right)
+                    compare(230, 40, 530, left, right, accumulate: true)
+                    compare(12, 301, 700, left, right, bias: true, activation: 2)
+                }
+            }
             compare(300, 17, 4500, .columns, .rows)
             compare(300, 17, 4500, .rows, .columns, accumulate: true)
         }
@@ -67,10 +75,12 @@ struct KernelGemmTests {
     @Test("bias and activation are applied once, after the sum", arguments: availableInstructionSets)
     func epilogue(instructionSet: String) {
         withInstructionSet(instructionSet) {
-            for activation in Self.activations { for (m, n, k) in [(1, 70, 300), (7, 33, 5), (200, 35, 600), (3, 2, 0)] {
-                compare(m, n, k, .rows, .columns, bias: true, activation: activation)
-                compare(m, n, k, .rows, .rows, bias: false, activation: activation)
-            } }
+            for activation in Self.activations {
+                for (m, n, k) in [(1, 70, 300), (7, 33, 5), (200, 35, 600), (3, 2, 0)] {
+                    compare(m, n, k, .rows, .columns, bias: true, activation: activation)
+                    compare(m, n, k, .rows, .rows, bias: false, activation: activation)
+                }
+            }
         }
     }
 

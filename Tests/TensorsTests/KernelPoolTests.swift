@@ -10,9 +10,11 @@ struct KernelPoolTests {
             for _ in 0..<50 {
                 var visits = [Int32](repeating: 0, count: count + 1)
                 visits.withUnsafeMutableBufferPointer { buffer in
-                    mm_parallel(count, { context, index in
-                        context?.assumingMemoryBound(to: Int32.self)[index] += 1
-                    }, buffer.baseAddress)
+                    mm_parallel(
+                        count,
+                        { context, index in
+                            context?.assumingMemoryBound(to: Int32.self)[index] += 1
+                        }, buffer.baseAddress)
                 }
                 #expect(visits == Array(repeating: 1, count: count) + [0])
             }
@@ -23,12 +25,16 @@ struct KernelPoolTests {
     func nested() {
         var visits = [Int32](repeating: 0, count: 64)
         visits.withUnsafeMutableBufferPointer { buffer in
-            mm_parallel(8, { context, outer in
-                let row = context?.assumingMemoryBound(to: Int32.self).advanced(by: outer * 8)
-                mm_parallel(8, { context, inner in
-                    context?.assumingMemoryBound(to: Int32.self)[inner] += 1
-                }, row)
-            }, buffer.baseAddress)
+            mm_parallel(
+                8,
+                { context, outer in
+                    let row = context?.assumingMemoryBound(to: Int32.self).advanced(by: outer * 8)
+                    mm_parallel(
+                        8,
+                        { context, inner in
+                            context?.assumingMemoryBound(to: Int32.self)[inner] += 1
+                        }, row)
+                }, buffer.baseAddress)
         }
         #expect(visits.allSatisfy { $0 == 1 })
     }
@@ -43,9 +49,11 @@ struct KernelPoolTests {
             for _ in 0..<200 {
                 var visits = [Int32](repeating: 0, count: 31)
                 visits.withUnsafeMutableBufferPointer { buffer in
-                    mm_parallel(31, { context, index in
-                        context?.assumingMemoryBound(to: Int32.self)[index] += 1
-                    }, buffer.baseAddress)
+                    mm_parallel(
+                        31,
+                        { context, index in
+                            context?.assumingMemoryBound(to: Int32.self)[index] += 1
+                        }, buffer.baseAddress)
                 }
                 if visits.contains(where: { $0 != 1 }) {
                     UnsafeMutablePointer<Int>(bitPattern: address)?[caller] += 1
