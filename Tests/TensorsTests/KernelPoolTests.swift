@@ -83,6 +83,19 @@ struct KernelPoolTests {
         #expect(Array(words[0..<3]) == [0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8])
     }
 
+    @Test(
+        "many words at once are those of one block after the other",
+        arguments: [0, 3, (1 << 34) - 40, UInt64.max / 2] as [UInt64])
+    func philoxAtOnce(first: UInt64) {
+        let count = 200
+        var together = [UInt32](repeating: 0, count: count), singly = together
+        mm_philox_words(0x1234_5678_9abc_def0, 0xfedc_ba98_7654_3210, first, count, &together)
+        for i in 0..<count {
+            mm_philox_words(0x1234_5678_9abc_def0, 0xfedc_ba98_7654_3210, first + UInt64(i), 1, &singly[i])
+        }
+        #expect(together == singly)
+    }
+
     @Test("a stream can be made in pieces, by any number of threads")
     func philoxPieces() {
         let count = 100_003
