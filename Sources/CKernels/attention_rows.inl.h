@@ -1,11 +1,13 @@
 // Attention of new positions over the caches of sequences that each have a length of their own.
 //
-// Memory: the new keys and values are written into the caches; cached ones are read in place (float32) or widened a tile
-// at a time into scratch (the narrower types); one row of scores per query in scratch. In parallel over (row, head), so
+// Memory: the new keys and values are written into the caches; cached ones are read in place, or for several queries
+// widened a tile at a time into scratch (the narrower types); one row of scores per query in scratch. In parallel over (row, head), so
 // that whoever writes a head's new positions is the one who reads them.
 //
 // The arithmetic of a query is that of attention_cached.inl.h, over the shared positions and then its own: it depends on
 // the cached numbers it sees alone, not on where they lie or what else is in the call.
+enum { widened_queries = 4 };
+
 typedef struct {
     const mm_cache_attention *shape;
     const mm_cache_row *rows;
@@ -48,17 +50,17 @@ static void append_vector(int type, const float *x, long dim, void *vectors, flo
 
 // ---- Reading ---------------------------------------------------------------------------------------------------------
 
-// `count` vectors from the `index`th on as floats, without their scales: in place, or in `tile`.
-static const float *widened(int type, const void *vectors, long index, long count, long dim, float *tile) {
-    const long n = count * dim;
-    if (type == MM_CACHE_F32) return (const float *)vectors + index * dim;
-    if (type == MM_CACHE_BF16) {
-        const uint16_t *source = (const uint16_t *)vectors + index * dim;
-        for (long i = 0; i < n; i++) tile[i] = of_bf16(source[i]);
-    } else {
-        const int8_t *source = (const int8_t *)vectors + index * dim;
-        for (long i = 0; i < n; i++) tile[i] = source[i];
-    }
+// `count` vectors from the `index`th on, as several queries read them: the narrower types are made floats in `tile` once
+// for all of them. Says in `type` what is there now.
+static const void *readable(int *type, long queries, const void *vectors, long index, long count, long dim, float *tile) {
+    const long size = cached_size(*type), n = count * dim;
+    const void *source = (const char *)vectors + index * dim * size;
+    if (queries < widened_queries || *type == MM_CACHE_F32) return source;
+    if (*type == MM_CACHE_BF16)
+        for (long i = 0; i < n; i++) tile[i] = of_bf16(((const uint16_t *)source)[i]);
+    else
+        for (long i = 0; i < n; i++) tile[i] = ((const int8_t *)source)[i];
+    *type = MM_CACHE_F32;
     return tile;
 }
 
@@ -85,11 +87,12 @@ static void rows_group(const rows_job *job, const mm_cache_row *row, long head, 
         const mm_cache_span *span = parts[p].span;
         for (long j = 0; j < parts[p].count; j += cached_keys) {
             const long start = head * span->room + j, length = least(cached_keys, parts[p].count - j);
-            const float *keys = widened(s->type, span->keys, start, length, dim, tile);
+            int type = s->type;
+            const void *keys = readable(&type, count, span->keys, start, length, dim, tile);
             for (long r = 0; r < count; r++) {
                 const long seen = least(length, seen_by(&parts[p], before + r + 1) - j);
                 float *out = scores + r * row_step + parts[p].start + j;
-                cached_scores(queries + r * padded, keys, dim, dim, 0, seen, out);
+                cached_scores(type, queries + r * padded, keys, dim, dim, seen, out);
                 if (s->type == MM_CACHE_I8)
                     for (long i = 0; i < seen; i++) out[i] *= span->key_scales[start + i];
             }
@@ -106,14 +109,16 @@ static void rows_group(const rows_job *job, const mm_cache_row *row, long head, 
         const mm_cache_span *span = parts[p].span;
         for (long j = 0; j < parts[p].count; j += cached_keys) {
             const long start = head * span->room + j, length = least(cached_keys, parts[p].count - j);
-            const float *values = widened(s->type, span->values, start, length, dim, tile);
+            int type = s->type;
+            const void *values = readable(&type, count, span->values, start, length, dim, tile);
             for (long r = 0; r < count; r++) {
                 const long seen = least(length, seen_by(&parts[p], before + r + 1) - j);
                 float *weights = scores + r * row_step + parts[p].start + j;
                 if (s->type == MM_CACHE_I8)
                     for (long i = 0; i < seen; i++) weights[i] *= span->value_scales[start + i];
                 if (seen > 0)
-                    cached_output(weights, seen, values, dim, dim, job->o + (row->first + first + r) * s->o_step + head * dim);
+                    cached_output(type, weights, seen, values, dim, dim,
+                                  job->o + (row->first + first + r) * s->o_step + head * dim);
             }
         }
     }
