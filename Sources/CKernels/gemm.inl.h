@@ -46,8 +46,9 @@ static void multiply_tile(const product *p, const tile_source *s, long i, long r
     for (long block = 0; block < blocks; block++) {
         const long k0 = block * depth / blocks, k1 = (block + 1) * depth / blocks;
         const epilogue *finish = last && block == blocks - 1 && p->has_finish ? &p->finish : NULL;
-        multiply_block(rows, columns, k1 - k0, s->a + k0, s->a_row, s->a_packed, s->b + k0 * s->b_row, s->b_row,
-                       s->b_panel, p->c + i * p->c_row + j, p->c_row, from_c || block > 0, finish, i, j);
+        multiply_before(block + 1 < blocks ? s->b + k1 * s->b_row : NULL, rows, columns, k1 - k0, s->a + k0, s->a_row,
+                        s->a_packed, s->b + k0 * s->b_row, s->b_row, s->b_panel, p->c + i * p->c_row + j, p->c_row,
+                        from_c || block > 0, finish, i, j);
     }
 }
 

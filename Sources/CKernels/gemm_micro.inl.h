@@ -10,8 +10,14 @@ enum {
     prefetch_distance = 16,  // values of k
 };
 
+// What a kernel asks memory for while it computes: at `first`, `step` bytes further on with every value of k.
+typedef struct {
+    const char *first;
+    long step;
+} ahead;
+
 MM_INLINE void micro_body(const int rows, const int panels, const int packed, long depth, const float *a, long a_row,
-                          const float *b, long b_row, long b_panel, float *c, long c_row, int from_c) {
+                          const float *b, long b_row, long b_panel, ahead next, float *c, long c_row, int from_c) {
     vf sum[MM_ROWS][2 * most_panels];
     const long row_step = packed ? 1 : a_row, k_step = packed ? rows : 1;
     if (from_c) {
@@ -23,9 +29,8 @@ MM_INLINE void micro_body(const int rows, const int panels, const int packed, lo
     }
 #pragma clang loop unroll_count(4)
     for (long k = 0; k < depth; k++) {
-        // Weights that come from memory are read once: ask for them ahead of the hardware's own guess.
-        if (rows < MM_ROWS)
-            MM_UNROLL for (int j = 0; j < panels; j++) __builtin_prefetch(b + j * b_panel + prefetch_distance * b_row);
+        MM_UNROLL for (int j = 0; j < panels; j++) __builtin_prefetch(next.first + j * b_panel * sizeof(float));
+        next.first += next.step;
         if (rows < 2 * panels) {
             // Whichever of the two operands is narrower stays in registers: with the sums, sixteen must do.
             vf factor[MM_ROWS];
@@ -48,17 +53,17 @@ MM_INLINE void micro_body(const int rows, const int panels, const int packed, lo
         MM_UNROLL for (int j = 0; j < 2 * panels; j++) store(c + i * c_row + j * MM_LANES, sum[i][j]);
 }
 
-typedef void (*micro_kernel)(long depth, const float *a, long a_row, const float *b, long b_row, long b_panel, float *c,
-                             long c_row, int from_c);
+typedef void (*micro_kernel)(long depth, const float *a, long a_row, const float *b, long b_row, long b_panel, ahead next,
+                             float *c, long c_row, int from_c);
 
 #define MM_MICRO(rows, panels)                                                                                        \
     static void micro_plain_##rows##x##panels(long depth, const float *a, long a_row, const float *b, long b_row,     \
-                                              long b_panel, float *c, long c_row, int from_c) {                       \
-        micro_body(rows, panels, 0, depth, a, a_row, b, b_row, b_panel, c, c_row, from_c);                            \
+                                              long b_panel, ahead next, float *c, long c_row, int from_c) {           \
+        micro_body(rows, panels, 0, depth, a, a_row, b, b_row, b_panel, next, c, c_row, from_c);                      \
     }                                                                                                                 \
     static void micro_packed_##rows##x##panels(long depth, const float *a, long a_row, const float *b, long b_row,    \
-                                               long b_panel, float *c, long c_row, int from_c) {                      \
-        micro_body(rows, panels, 1, depth, a, a_row, b, b_row, b_panel, c, c_row, from_c);                            \
+                                               long b_panel, ahead next, float *c, long c_row, int from_c) {          \
+        micro_body(rows, panels, 1, depth, a, a_row, b, b_row, b_panel, next, c, c_row, from_c);                      \
     }
 MM_MICRO(1, 1) MM_MICRO(2, 1) MM_MICRO(3, 1) MM_MICRO(4, 1) MM_MICRO(5, 1) MM_MICRO(6, 1)
 MM_MICRO(1, 4) MM_MICRO(2, 2) MM_MICRO(3, 2)
@@ -127,23 +132,31 @@ MM_INLINE long group_start(long rows, long groups, long g) { return g * rows / g
 
 // One product of a block: rows x columns of C from `depth` values of k. A is plain (a_row apart) or packed ([group][k]
 // [rows of the group]); B is panels b_panel apart. `finish` is NULL before the last block of k; (i, j) is the position of
-// the block in the whole product, for the bias.
-static void multiply_block(long rows, long columns, long depth, const float *a, long a_row, int packed, const float *b,
-                           long b_row, long b_panel, float *c, long c_row, int from_c, const epilogue *finish, long i,
-                           long j) {
+// the block in the whole product, for the bias. `b_next` is what is multiplied after this block, or NULL.
+static void multiply_before(const float *b_next, long rows, long columns, long depth, const float *a, long a_row, int packed,
+                            const float *b, long b_row, long b_panel, float *c, long c_row, int from_c,
+                            const epilogue *finish, long i, long j) {
     const long groups = group_count(rows);
     const int step = packed || groups > 1 ? 1 : panels_per_step(rows);
     for (long column = 0; column < columns;) {
         const int wide = step > 1 && columns - column >= step * MM_PANEL;
         const long width = wide ? step * MM_PANEL : least(columns - column, MM_PANEL);
         const float *panel = b + column / MM_PANEL * b_panel;
+        const float *later = column + width < columns ? panel + b_panel : b_next;
         for (long g = 0; g < groups; g++) {
             const long first = group_start(rows, groups, g), count = group_start(rows, groups, g + 1) - first;
             const float *a_tile = packed ? a + first * depth : a + first * a_row;
             float *c_tile = c + first * c_row + column;
+            // One group alone reads what comes from memory a little ahead of itself; several share the next panel between them.
+            ahead next = {(const char *)(panel + prefetch_distance * b_row), b_row * (long)sizeof(float)};
+            if (groups > 1)
+                next = later && b_row == MM_PANEL
+                           ? (ahead){(const char *)later + depth * MM_PANEL * (long)sizeof(float) * g / groups,
+                                     MM_PANEL * (long)sizeof(float) / groups}
+                           : (ahead){(const char *)c_tile, 0};
             const micro_kernel kernel = wide ? wide_kernels[packed][count] : micro_kernels[packed][count];
             if (width >= MM_PANEL) {
-                kernel(depth, a_tile, a_row, panel, b_row, b_panel, c_tile, c_row, from_c);
+                kernel(depth, a_tile, a_row, panel, b_row, b_panel, next, c_tile, c_row, from_c);
                 if (finish) finish_tile(count, width, c_tile, c_row, finish, i + first, j + column);
             } else {
                 float edge[MM_ROWS * MM_PANEL];
@@ -151,11 +164,17 @@ static void multiply_block(long rows, long columns, long depth, const float *a, 
                     for (long r = 0; r < count; r++)
                         for (long x = 0; x < MM_PANEL; x++)
                             edge[r * MM_PANEL + x] = x < width ? c_tile[r * c_row + x] : 0;
-                kernel(depth, a_tile, a_row, panel, b_row, b_panel, edge, MM_PANEL, from_c);
+                kernel(depth, a_tile, a_row, panel, b_row, b_panel, next, edge, MM_PANEL, from_c);
                 if (finish) finish_tile(count, width, edge, MM_PANEL, finish, i + first, j + column);
                 for (long r = 0; r < count; r++) memcpy(c_tile + r * c_row, edge + r * MM_PANEL, width * sizeof(float));
             }
         }
         column += width;
     }
+}
+
+static void multiply_block(long rows, long columns, long depth, const float *a, long a_row, int packed, const float *b,
+                           long b_row, long b_panel, float *c, long c_row, int from_c, const epilogue *finish, long i,
+                           long j) {
+    multiply_before(NULL, rows, columns, depth, a, a_row, packed, b, b_row, b_panel, c, c_row, from_c, finish, i, j);
 }

@@ -1,8 +1,7 @@
-// Products with bf16 weights: widened to float, then the same chains of multiply-adds as any other product, so the bits are
-// those of float weights with these values. Few rows widen in registers; more rows widen a block of a panel into
-// scratch that stays in the first-level cache, and multiply there.
+// Products with bf16 weights: widened to float in registers, then the same chains of multiply-adds as any other product, so
+// the bits are those of float weights with these values.
 //
-// Memory: panels as weights.h says. Floats are written to C, `rows` x `columns`, c_row apart, bias and activation included.
+// Memory: panels as weights.h says. Sums are floats [rows][32].
 enum {
     weight_vectors = weight_columns / MM_LANES,
     weight_depth = 256,  // a block of k
@@ -10,7 +9,7 @@ enum {
     // a kilobyte of each at a time. Prefetching by hand on top of that slows the processor's own prefetching down.
     weight_streams = 4,
     weight_turn = 8 * weight_columns,  // 32-bit lanes
-    few_rows = 4,                      // that many rows go this way, in groups of at most three
+    few_rows = 2,                      // that many rows go this way
 };
 
 typedef int32_t vi_memory __attribute__((vector_size(4 * MM_LANES), aligned(4), may_alias));
@@ -20,7 +19,7 @@ MM_INLINE vf odd_half(const uint32_t *lanes) { return (vf)(*(const vi_memory *)l
 // sums[rows][32] (+)= pairs of k of a panel.
 MM_INLINE void bf16_rows(const int rows, long pairs, const float *a, long a_row, const uint32_t *panel, float *sums,
                          int goes_on) {
-    vf sum[3][weight_vectors];
+    vf sum[few_rows][weight_vectors];
     MM_UNROLL for (int i = 0; i < rows; i++)
         MM_UNROLL for (int j = 0; j < weight_vectors; j++)
             sum[i][j] = goes_on ? load(sums + i * weight_columns + j * MM_LANES) : splat(0);
@@ -41,8 +40,8 @@ typedef void (*bf16_kernel)(long pairs, const float *a, long a_row, const uint32
     static void bf16_rows_##rows(long pairs, const float *a, long a_row, const uint32_t *panel, float *sums, int goes_on) { \
         bf16_rows(rows, pairs, a, a_row, panel, sums, goes_on);                                                        \
     }
-MM_BF16_ROWS(1) MM_BF16_ROWS(2) MM_BF16_ROWS(3)
-static const bf16_kernel bf16_kernels[4] = {0, bf16_rows_1, bf16_rows_2, bf16_rows_3};
+MM_BF16_ROWS(1) MM_BF16_ROWS(2)
+static const bf16_kernel bf16_kernels[few_rows + 1] = {0, bf16_rows_1, bf16_rows_2};
 
 // The last k of an odd number stands alone.
 static void bf16_last(long rows, const float *a, long a_row, const uint32_t *panel, float *sums) {
@@ -56,42 +55,75 @@ static void bf16_last(long rows, const float *a, long a_row, const uint32_t *pan
 // Few rows times several panels: sums[panel][rows][32].
 static void bf16_band(long rows, long panels, long k, const float *a, long a_row, const uint8_t *packed, long panel_bytes,
                       float *sums) {
-    const long turn = weight_turn / weight_columns * (rows > 3 ? 2 : 1), groups = divide_up(rows, 3);
+    const long turn = weight_turn / weight_columns;
     for (long first = 0; first < most(1, k / 2); first += turn)
         for (long p = 0; p < panels; p++)
-            for (long g = 0; g < groups; g++) {
-                const long row = group_start(rows, groups, g), count = group_start(rows, groups, g + 1) - row;
-                bf16_kernels[count](least(turn, k / 2 - first), a + row * a_row + 2 * first, a_row,
-                                    (const uint32_t *)(packed + p * panel_bytes) + first * weight_columns,
-                                    sums + (p * rows + row) * weight_columns, first > 0);
-            }
+            bf16_kernels[rows](least(turn, k / 2 - first), a + 2 * first, a_row,
+                               (const uint32_t *)(packed + p * panel_bytes) + first * weight_columns,
+                               sums + p * rows * weight_columns, first > 0);
     if (k % 2 == 0) return;
     for (long p = 0; p < panels; p++)
         bf16_last(rows, a + k - 1, a_row, (const uint32_t *)(packed + p * panel_bytes) + k / 2 * weight_columns,
                   sums + p * rows * weight_columns);
 }
 
-// k = 0..<depth of a panel as floats [columns / MM_PANEL][depth][MM_PANEL].
-static void widen_bf16(long depth, const uint32_t *panel, float *floats) {
-    for (long pair = 0; pair < (depth + 1) / 2; pair++, panel += weight_columns) {
-        MM_UNROLL for (int j = 0; j < weight_vectors; j++) {
-            float *to = floats + (j / 2 * depth + 2 * pair) * MM_PANEL + j % 2 * MM_LANES;
-            store(to, even_half(panel + j * MM_LANES));
-            if (2 * pair + 1 < depth) store(to + MM_PANEL, odd_half(panel + j * MM_LANES));
+// More rows: sums[rows][32] (+)= pairs of k of MM_PANEL columns of a panel, widened in registers for at most MM_ROWS rows.
+MM_INLINE void bf16_tile(const int rows, long pairs, const float *a, long a_row, const uint32_t *panel, ahead next,
+                         float *sums, int goes_on) {
+    vf sum[MM_ROWS][2];
+    MM_UNROLL for (int i = 0; i < rows; i++)
+        MM_UNROLL for (int j = 0; j < 2; j++) sum[i][j] = goes_on ? load(sums + i * weight_columns + j * MM_LANES) : splat(0);
+    for (long pair = 0; pair < pairs; pair++, panel += weight_columns, next.first += next.step) {
+        __builtin_prefetch(next.first);
+        vf left = even_half(panel), right = even_half(panel + MM_LANES);
+        MM_UNROLL for (int i = 0; i < rows; i++) {
+            const vf factor = splat(a[i * a_row + 2 * pair]);
+            sum[i][0] = MM_FMA(factor, left, sum[i][0]);
+            sum[i][1] = MM_FMA(factor, right, sum[i][1]);
+        }
+        left = odd_half(panel), right = odd_half(panel + MM_LANES);
+        MM_UNROLL for (int i = 0; i < rows; i++) {
+            const vf factor = splat(a[i * a_row + 2 * pair + 1]);
+            sum[i][0] = MM_FMA(factor, left, sum[i][0]);
+            sum[i][1] = MM_FMA(factor, right, sum[i][1]);
         }
     }
+    MM_UNROLL for (int i = 0; i < rows; i++)
+        MM_UNROLL for (int j = 0; j < 2; j++) store(sums + i * weight_columns + j * MM_LANES, sum[i][j]);
 }
 
-// More rows times one panel.
-static void bf16_panel(long rows, long columns, long k, const float *a, long a_row, const void *packed, float *c,
-                       long c_row, const epilogue *finish, long i, long j) {
-    const uint32_t *panel = packed;
-    float *floats = mm_scratch_take(sizeof(float) * weight_depth * weight_columns);
-    for (long first = 0; first < most(1, k); first += weight_depth) {
-        const long depth = least(weight_depth, k - first);
-        widen_bf16(depth, panel + first / 2 * weight_columns, floats);
-        multiply_block(rows, columns, depth, a + first, a_row, 0, floats, MM_PANEL, depth * MM_PANEL, c, c_row, first > 0,
-                       first + depth >= k ? finish : NULL, i, j);
+typedef void (*bf16_tile_kernel)(long pairs, const float *a, long a_row, const uint32_t *panel, ahead next, float *sums,
+                                 int goes_on);
+#define MM_BF16_TILE(rows)                                                                                             \
+    static void bf16_tile_##rows(long pairs, const float *a, long a_row, const uint32_t *panel, ahead next, float *sums, \
+                                 int goes_on) {                                                                        \
+        bf16_tile(rows, pairs, a, a_row, panel, next, sums, goes_on);                                                  \
     }
-    mm_scratch_give(floats);
+MM_BF16_TILE(1) MM_BF16_TILE(2) MM_BF16_TILE(3) MM_BF16_TILE(4) MM_BF16_TILE(5) MM_BF16_TILE(6)
+#if MM_ROWS > 6
+MM_BF16_TILE(7) MM_BF16_TILE(8) MM_BF16_TILE(9) MM_BF16_TILE(10) MM_BF16_TILE(11) MM_BF16_TILE(12) MM_BF16_TILE(13)
+MM_BF16_TILE(14)
+#endif
+static const bf16_tile_kernel bf16_tiles[MM_ROWS + 1] = {
+    0, bf16_tile_1, bf16_tile_2, bf16_tile_3, bf16_tile_4, bf16_tile_5, bf16_tile_6,
+#if MM_ROWS > 6
+    bf16_tile_7, bf16_tile_8, bf16_tile_9, bf16_tile_10, bf16_tile_11, bf16_tile_12, bf16_tile_13, bf16_tile_14,
+#endif
+};
+
+// A block of k stays in the first-level cache for all rows; the next one arrives meanwhile.
+static void bf16_sums(long rows, long k, const float *a, long a_row, const uint32_t *panel, float *sums) {
+    const long groups = group_count(rows), parts = weight_columns / MM_PANEL * groups, pairs = k / 2;
+    for (long first = 0; first < most(1, pairs); first += weight_depth / 2) {
+        const long count = least(weight_depth / 2, pairs - first);
+        const uint32_t *block = panel + first * weight_columns, *later = block + count * weight_columns;
+        for (long part = 0; part < parts; part++) {
+            const long g = part % groups, column = part / groups * MM_PANEL;
+            const long row = group_start(rows, groups, g), tile = group_start(rows, groups, g + 1) - row;
+            const ahead next = {(const char *)later + 4 * count * weight_columns * part / parts, 4 * weight_columns / parts};
+            bf16_tiles[tile](count, a + row * a_row + 2 * first, a_row, block + column, next,
+                             sums + row * weight_columns + column, first > 0);
+        }
+    }
+    if (k % 2) bf16_last(rows, a + k - 1, a_row, panel + pairs * weight_columns, sums);
 }

@@ -26,15 +26,14 @@ static void multiply_panels(const packed_job *job, long i, long rows, long panel
     const float *a = job->a + i * job->a_row;
     float *c = job->c + i * job->c_row + j;
     const epilogue *finish = job->has_finish ? &job->finish : NULL;
-    if (job->kind == MM_WEIGHTS_BF16 && !few) {
-        bf16_panel(rows, least(weight_columns, job->n - j), k, a, job->a_row, w, c, job->c_row, finish, i, j);
-        return;
-    }
     // Sums of 32 bits, whole numbers or floats: [panel][rows][32].
     float on_stack[few_rows * weight_streams * weight_columns] __attribute__((aligned(64)));
     float *sums = few ? on_stack : mm_scratch_take(sizeof(float) * rows * weight_columns);
     switch (job->kind) {
-        case MM_WEIGHTS_BF16: bf16_band(rows, panels, k, a, job->a_row, w, job->panel_bytes, sums); break;
+        case MM_WEIGHTS_BF16:
+            if (few) bf16_band(rows, panels, k, a, job->a_row, w, job->panel_bytes, sums);
+            else bf16_sums(rows, k, a, job->a_row, (const uint32_t *)w, sums);
+            break;
         case MM_WEIGHTS_INT8: {
             const int16_t *x = job->x.wide + i * padded;
             if (few) int8_band(rows, panels, k, x, padded, w, job->panel_bytes, (int32_t *)sums);

@@ -34,7 +34,7 @@ MM_INLINE void int4_rows(const int rows, long groups, const int8_t *x, long x_ro
                          const uint32_t *group, float *sums, int goes_on) {
     for (long g = 0; g < groups; g++, group += int4_group_lanes) {
         const uint32_t *lanes = group + int4_scale_lanes;
-        __m256i sum[3][4];
+        __m256i sum[few_rows][4];
         MM_UNROLL for (int i = 0; i < rows; i++)
             MM_UNROLL for (int j = 0; j < 4; j++) sum[i][j] = _mm256_setzero_si256();
         MM_UNROLL for (int t = 0; t < 4; t++)
@@ -64,52 +64,40 @@ typedef void (*int4_kernel)(long groups, const int8_t *x, long x_row, const int3
                                  const uint32_t *group, float *sums, int goes_on) {                                    \
         int4_rows(rows, groups, x, x_row, offset, offset_row, group, sums, goes_on);                                   \
     }
-MM_INT4_ROWS(1) MM_INT4_ROWS(2) MM_INT4_ROWS(3)
-static const int4_kernel int4_kernels[4] = {0, int4_rows_1, int4_rows_2, int4_rows_3};
+MM_INT4_ROWS(1) MM_INT4_ROWS(2)
+static const int4_kernel int4_kernels[few_rows + 1] = {0, int4_rows_1, int4_rows_2};
 
 // Few rows times several panels: sums[panel][rows][32].
 static void int4_band(long rows, long panels, long groups, const int8_t *x, long x_row, const int32_t *offset,
                       const uint8_t *packed, long panel_bytes, float *sums) {
-    const long turn = 2, tiles = divide_up(rows, 3);
+    const long turn = 2;
     if (groups == 0) memset(sums, 0, sizeof(float) * panels * rows * weight_columns);
     for (long first = 0; first < groups; first += turn)
         for (long p = 0; p < panels; p++)
-            for (long t = 0; t < tiles; t++) {
-                const long row = group_start(rows, tiles, t), count = group_start(rows, tiles, t + 1) - row;
-                int4_kernels[count](least(turn, groups - first), x + row * x_row + first * weight_group, x_row,
-                                    offset + row * groups + first, groups,
-                                    (const uint32_t *)(packed + p * panel_bytes) + first * int4_group_lanes,
-                                    sums + (p * rows + row) * weight_columns, first > 0);
-            }
+            int4_kernels[rows](least(turn, groups - first), x + first * weight_group, x_row, offset + first, groups,
+                               (const uint32_t *)(packed + p * panel_bytes) + first * int4_group_lanes,
+                               sums + p * rows * weight_columns, first > 0);
 }
 
-// `groups` groups of a panel as bytes: [half of the columns][group][four k][16 lanes].
-static void widen_int4(long groups, const uint32_t *group, uint32_t *bytes) {
-    for (long g = 0; g < groups; g++, group += int4_group_lanes) {
-        MM_UNROLL for (int t = 0; t < 4; t++)
-            MM_UNROLL for (int j = 0; j < 4; j++) {
-                const __m256i w = load_lanes(group + int4_scale_lanes + t * weight_columns + 8 * j);
-                uint32_t *to = bytes + (((j / 2 * groups) + g) * 8 + 2 * t) * 16 + j % 2 * 8;
-                store_lanes(to, low_nibbles(w));
-                store_lanes(to + 16, high_nibbles(w));
-            }
-    }
-}
-
-// sums[rows][16] (+)= the product of rows with `groups` widened groups of half a panel.
+// More rows: sums[rows][32] (+)= groups of 16 columns of a panel, for at most four rows: more would not stay in registers. `lanes` and `scales` are the columns'
+// in the first group.
 MM_INLINE void int4_tile(const int rows, long groups, const int8_t *x, long x_row, const int32_t *offset, long offset_row,
-                         const uint32_t *w, const uint16_t *scales, float *sums, int goes_on) {
-    for (long g = 0; g < groups; g++, scales += 2 * int4_group_lanes) {
-        __m256i sum[6][2];
+                         const uint32_t *lanes, const uint16_t *scales, ahead next, float *sums, int goes_on) {
+    for (long g = 0; g < groups; g++, lanes += int4_group_lanes, scales += 2 * int4_group_lanes) {
+        __m256i sum[4][2];
         MM_UNROLL for (int i = 0; i < rows; i++)
             MM_UNROLL for (int j = 0; j < 2; j++) sum[i][j] = _mm256_setzero_si256();
-#pragma clang loop unroll_count(2)
-        for (int t = 0; t < 8; t++, w += 16) {
-            const __m256i left = load_lanes(w), right = load_lanes(w + 8);
-            MM_UNROLL for (int i = 0; i < rows; i++) {
-                const __m256i four = four_of(x + i * x_row + g * weight_group + 4 * t);
-                sum[i][0] = _mm256_add_epi16(sum[i][0], _mm256_maddubs_epi16(left, four));
-                sum[i][1] = _mm256_add_epi16(sum[i][1], _mm256_maddubs_epi16(right, four));
+        for (int t = 0; t < 4; t++, next.first += next.step) {
+            __builtin_prefetch(next.first);
+            const uint32_t *at = lanes + t * weight_columns;
+            MM_UNROLL for (int high = 0; high < 2; high++) {
+                const __m256i left = high ? high_nibbles(load_lanes(at)) : low_nibbles(load_lanes(at));
+                const __m256i right = high ? high_nibbles(load_lanes(at + 8)) : low_nibbles(load_lanes(at + 8));
+                MM_UNROLL for (int i = 0; i < rows; i++) {
+                    const __m256i four = four_of(x + i * x_row + g * weight_group + 8 * t + 4 * high);
+                    sum[i][0] = _mm256_add_epi16(sum[i][0], _mm256_maddubs_epi16(left, four));
+                    sum[i][1] = _mm256_add_epi16(sum[i][1], _mm256_maddubs_epi16(right, four));
+                }
             }
         }
         const __m256 scale[2] = {eight_scales(scales), eight_scales(scales + 8)};
@@ -122,34 +110,31 @@ MM_INLINE void int4_tile(const int rows, long groups, const int8_t *x, long x_ro
     }
 }
 typedef void (*int4_tile_kernel)(long groups, const int8_t *x, long x_row, const int32_t *offset, long offset_row,
-                                 const uint32_t *w, const uint16_t *scales, float *sums, int goes_on);
+                                 const uint32_t *lanes, const uint16_t *scales, ahead next, float *sums, int goes_on);
 #define MM_INT4_TILE(rows)                                                                                             \
     static void int4_tile_##rows(long groups, const int8_t *x, long x_row, const int32_t *offset, long offset_row,     \
-                                 const uint32_t *w, const uint16_t *scales, float *sums, int goes_on) {                \
-        int4_tile(rows, groups, x, x_row, offset, offset_row, w, scales, sums, goes_on);                               \
+                                 const uint32_t *lanes, const uint16_t *scales, ahead next, float *sums, int goes_on) { \
+        int4_tile(rows, groups, x, x_row, offset, offset_row, lanes, scales, next, sums, goes_on);                     \
     }
-MM_INT4_TILE(1) MM_INT4_TILE(2) MM_INT4_TILE(3) MM_INT4_TILE(4) MM_INT4_TILE(5) MM_INT4_TILE(6)
-static const int4_tile_kernel int4_tiles[7] = {0,           int4_tile_1, int4_tile_2, int4_tile_3,
-                                               int4_tile_4, int4_tile_5, int4_tile_6};
+MM_INT4_TILE(1) MM_INT4_TILE(2) MM_INT4_TILE(3) MM_INT4_TILE(4)
+static const int4_tile_kernel int4_tiles[5] = {0, int4_tile_1, int4_tile_2, int4_tile_3, int4_tile_4};
 
 static void int4_sums(long rows, long groups, const int8_t *x, long x_row, const int32_t *offset, const uint32_t *panel,
                       float *sums) {
     if (groups == 0) memset(sums, 0, sizeof(float) * rows * weight_columns);
-    uint32_t *bytes = mm_scratch_take(int4_depth * weight_group * weight_columns);
-    const long tiles = divide_up(rows, 6);
+    const long tiles = divide_up(rows, 4), parts = 2 * tiles;
     for (long first = 0; first < groups; first += int4_depth) {
-        const long count = least(int4_depth, groups - first);
+        const long count = least(int4_depth, groups - first), bytes = sizeof(uint32_t) * count * int4_group_lanes;
         const uint32_t *block = panel + first * int4_group_lanes;
-        widen_int4(count, block, bytes);
-        for (long half = 0; half < 2; half++)
-            for (long t = 0; t < tiles; t++) {
-                const long row = group_start(rows, tiles, t), tile = group_start(rows, tiles, t + 1) - row;
-                int4_tiles[tile](count, x + row * x_row + first * weight_group, x_row, offset + row * groups + first, groups,
-                                 bytes + half * count * 8 * 16, (const uint16_t *)block + half * 16,
-                                 sums + row * weight_columns + half * 16, first > 0);
-            }
+        for (long part = 0; part < parts; part++) {
+            const long t = part % tiles, column = part / tiles * 16;
+            const long row = group_start(rows, tiles, t), tile = group_start(rows, tiles, t + 1) - row;
+            const ahead next = {(const char *)block + bytes + bytes * part / parts, bytes / (4 * count * parts)};
+            int4_tiles[tile](count, x + row * x_row + first * weight_group, x_row, offset + row * groups + first, groups,
+                             block + int4_scale_lanes + column, (const uint16_t *)block + column, next,
+                             sums + row * weight_columns + column, first > 0);
+        }
     }
-    mm_scratch_give(bytes);
 }
 #else
 static void int4_sums(long rows, long groups, const int8_t *x, long x_row, const int32_t *offset, const uint32_t *panel,

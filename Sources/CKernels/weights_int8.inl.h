@@ -16,7 +16,7 @@ MM_INLINE void store_lanes(void *p, __m256i v) { _mm256_storeu_si256((__m256i *)
 // sums[rows][32] (+)= fours of k of a panel.
 MM_INLINE void int8_rows(const int rows, long quads, const int16_t *x, long x_row, const uint32_t *lanes, int32_t *sums,
                          int goes_on) {
-    __m256i sum[3][4];
+    __m256i sum[few_rows][4];
     MM_UNROLL for (int i = 0; i < rows; i++)
         MM_UNROLL for (int j = 0; j < 4; j++)
             sum[i][j] = goes_on ? load_lanes(sums + i * weight_columns + 8 * j) : _mm256_setzero_si256();
@@ -38,78 +38,67 @@ typedef void (*int8_kernel)(long quads, const int16_t *x, long x_row, const uint
                                  int goes_on) {                                                                        \
         int8_rows(rows, quads, x, x_row, lanes, sums, goes_on);                                                        \
     }
-MM_INT8_ROWS(1) MM_INT8_ROWS(2) MM_INT8_ROWS(3)
-static const int8_kernel int8_kernels[4] = {0, int8_rows_1, int8_rows_2, int8_rows_3};
+MM_INT8_ROWS(1) MM_INT8_ROWS(2)
+static const int8_kernel int8_kernels[few_rows + 1] = {0, int8_rows_1, int8_rows_2};
 
 // Few rows times several panels: sums[panel][rows][32].
 static void int8_band(long rows, long panels, long k, const int16_t *x, long x_row, const uint8_t *packed, long panel_bytes,
                       int32_t *sums) {
-    const long quads = divide_up(k, 4), turn = weight_turn / weight_columns * (rows > 3 ? 2 : 1);
-    const long groups = divide_up(rows, 3);
+    const long quads = divide_up(k, 4), turn = weight_turn / weight_columns;
     for (long first = 0; first < most(1, quads); first += turn)
         for (long p = 0; p < panels; p++)
-            for (long g = 0; g < groups; g++) {
-                const long row = group_start(rows, groups, g), count = group_start(rows, groups, g + 1) - row;
-                int8_kernels[count](least(turn, quads - first), x + row * x_row + 4 * first, x_row,
-                                    (const uint32_t *)(packed + p * panel_bytes) + (first + 1) * weight_columns,
-                                    sums + (p * rows + row) * weight_columns, first > 0);
-            }
+            int8_kernels[rows](least(turn, quads - first), x + 4 * first, x_row,
+                               (const uint32_t *)(packed + p * panel_bytes) + (first + 1) * weight_columns,
+                               sums + p * rows * weight_columns, first > 0);
 }
 
-// `quads` fours of k of a panel as 16 bits: [half of the columns][pair of k][16 lanes].
-static void widen_int8(long quads, const uint32_t *lanes, uint32_t *pairs) {
-    for (long q = 0; q < quads; q++, lanes += weight_columns) {
-        MM_UNROLL for (int j = 0; j < 4; j++) {
-            const __m256i w = load_lanes(lanes + 8 * j);
-            uint32_t *to = pairs + (j / 2 * 2 * quads + 2 * q) * 16 + j % 2 * 8;
-            store_lanes(to, even_bytes(w));
-            store_lanes(to + 16, odd_bytes(w));
-        }
-    }
-}
-
-// sums[rows][16] (+)= the product of rows with `pairs` widened pairs of k of half a panel.
-MM_INLINE void int8_tile(const int rows, long pairs, const int16_t *x, long x_row, const uint32_t *w, int32_t *sums,
-                         int goes_on) {
+// More rows: sums[rows][32] (+)= fours of k of 16 columns of a panel, for at most six rows.
+MM_INLINE void int8_tile(const int rows, long quads, const int16_t *x, long x_row, const uint32_t *lanes, ahead next,
+                         int32_t *sums, int goes_on) {
     __m256i sum[6][2];
     MM_UNROLL for (int i = 0; i < rows; i++)
         MM_UNROLL for (int j = 0; j < 2; j++)
             sum[i][j] = goes_on ? load_lanes(sums + i * weight_columns + 8 * j) : _mm256_setzero_si256();
-    for (long p = 0; p < pairs; p++, w += 16) {
-        const __m256i left = load_lanes(w), right = load_lanes(w + 8);
-        MM_UNROLL for (int i = 0; i < rows; i++) {
-            const __m256i two = pair_of(x + i * x_row + 2 * p);
-            sum[i][0] = _mm256_add_epi32(sum[i][0], _mm256_madd_epi16(left, two));
-            sum[i][1] = _mm256_add_epi32(sum[i][1], _mm256_madd_epi16(right, two));
+    for (long q = 0; q < quads; q++, lanes += weight_columns, next.first += next.step) {
+        __builtin_prefetch(next.first);
+        MM_UNROLL for (int odd = 0; odd < 2; odd++) {
+            const __m256i left = odd ? odd_bytes(load_lanes(lanes)) : even_bytes(load_lanes(lanes));
+            const __m256i right = odd ? odd_bytes(load_lanes(lanes + 8)) : even_bytes(load_lanes(lanes + 8));
+            MM_UNROLL for (int i = 0; i < rows; i++) {
+                const __m256i two = pair_of(x + i * x_row + 4 * q + 2 * odd);
+                sum[i][0] = _mm256_add_epi32(sum[i][0], _mm256_madd_epi16(left, two));
+                sum[i][1] = _mm256_add_epi32(sum[i][1], _mm256_madd_epi16(right, two));
+            }
         }
     }
     MM_UNROLL for (int i = 0; i < rows; i++)
         MM_UNROLL for (int j = 0; j < 2; j++) store_lanes(sums + i * weight_columns + 8 * j, sum[i][j]);
 }
-typedef void (*int8_tile_kernel)(long pairs, const int16_t *x, long x_row, const uint32_t *w, int32_t *sums, int goes_on);
+typedef void (*int8_tile_kernel)(long quads, const int16_t *x, long x_row, const uint32_t *lanes, ahead next, int32_t *sums,
+                                 int goes_on);
 #define MM_INT8_TILE(rows)                                                                                             \
-    static void int8_tile_##rows(long pairs, const int16_t *x, long x_row, const uint32_t *w, int32_t *sums, int goes_on) { \
-        int8_tile(rows, pairs, x, x_row, w, sums, goes_on);                                                            \
+    static void int8_tile_##rows(long quads, const int16_t *x, long x_row, const uint32_t *lanes, ahead next,          \
+                                 int32_t *sums, int goes_on) {                                                         \
+        int8_tile(rows, quads, x, x_row, lanes, next, sums, goes_on);                                                  \
     }
 MM_INT8_TILE(1) MM_INT8_TILE(2) MM_INT8_TILE(3) MM_INT8_TILE(4) MM_INT8_TILE(5) MM_INT8_TILE(6)
 static const int8_tile_kernel int8_tiles[7] = {0,           int8_tile_1, int8_tile_2, int8_tile_3,
                                                int8_tile_4, int8_tile_5, int8_tile_6};
 
+// As bf16_sums().
 static void int8_sums(long rows, long k, const int16_t *x, long x_row, const uint32_t *lanes, int32_t *sums) {
-    const long quads = divide_up(k, 4);
-    uint32_t *pairs = mm_scratch_take(weight_depth * weight_columns * 2);
-    const long groups = divide_up(rows, 6);
+    const long quads = divide_up(k, 4), groups = divide_up(rows, 6), parts = 2 * groups;
     for (long first = 0; first < most(1, quads); first += weight_depth / 4) {
         const long count = least(weight_depth / 4, quads - first);
-        widen_int8(count, lanes + first * weight_columns, pairs);
-        for (long half = 0; half < 2; half++)
-            for (long g = 0; g < groups; g++) {
-                const long row = group_start(rows, groups, g), tile = group_start(rows, groups, g + 1) - row;
-                int8_tiles[tile](2 * count, x + row * x_row + 4 * first, x_row, pairs + half * 2 * count * 16,
-                                 sums + row * weight_columns + half * 16, first > 0);
-            }
+        const uint32_t *block = lanes + first * weight_columns, *later = block + count * weight_columns;
+        for (long part = 0; part < parts; part++) {
+            const long g = part % groups, column = part / groups * 16;
+            const long row = group_start(rows, groups, g), tile = group_start(rows, groups, g + 1) - row;
+            const ahead next = {(const char *)later + 4 * count * weight_columns * part / parts, 4 * weight_columns / parts};
+            int8_tiles[tile](count, x + row * x_row + 4 * first, x_row, block + column, next,
+                             sums + row * weight_columns + column, first > 0);
+        }
     }
-    mm_scratch_give(pairs);
 }
 #else
 static void int8_sums(long rows, long k, const int16_t *x, long x_row, const uint32_t *lanes, int32_t *sums) {
