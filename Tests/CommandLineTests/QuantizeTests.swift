@@ -64,6 +64,14 @@ import Testing
         #expect(try run("text-to-video", "go", "--kv", "int4", "-o", "d.gif").code == 64)
     }
 
+    @Test("the model that comes with the program can be named wherever a model directory can")
+    func named() throws {
+        #expect(try run("inspect", "babyai").output.contains("model "))
+        #expect(try run("quantize", "babyai", "--weights", "int8", "-o", "small", "--no-report").code == 0)
+        let clip = try run("text-to-video", "go to the red ball", "--model", "babyai", "--json", "-o", "a.mp4")
+        #expect(clip.code == 0, "\(clip.errors)")
+    }
+
     @Test("inspect shows the types, convert makes floats again, forward and a second quantize refuse")
     func handling() throws {
         let model = try TinyModel.path("video")

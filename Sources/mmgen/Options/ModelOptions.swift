@@ -24,6 +24,6 @@ struct ModelOptions: ParsableArguments {
     func load(_ precision: PrecisionOptions? = nil) throws -> PretrainedModel {
         if let threads { Threads.count = threads }
         return try PretrainedModel(
-            contentsOf: model ?? DefaultModel.path(), weights: precision?.weights, cache: precision?.kv)
+            contentsOf: DefaultModel.folder(model), weights: precision?.weights, cache: precision?.kv)
     }
 }

@@ -5,6 +5,14 @@ enum DefaultModel {
     /// Its name.
     static let name = "babyai"
 
+    /// The folder of the model that was asked for: a folder, this name, or nothing, which is this model too.
+    ///
+    /// - Throws: ``VerbError`` as ``path()``.
+    static func folder(_ model: String?) throws -> String {
+        guard let model else { return try path() }
+        return model == name && !FileManager.default.fileExists(atPath: model + "/config.json") ? try path() : model
+    }
+
     /// Where it lies: in the resources beside the executable, or in `share/mmgen` of an installation.
     ///
     /// - Throws: ``VerbError`` when it is in none of these places.

@@ -144,8 +144,7 @@ struct Bench: ParsableCommand {
         guard config == nil, overrides.isEmpty else {
             throw VerbError("--config and --set are for a model that is given by name; \(model) has its own arguments.")
         }
-        let isDefault = !isFolder && model == DefaultModel.name
-        return try BenchmarkSubject(directory: isDefault ? DefaultModel.path() : model, label: model)
+        return try BenchmarkSubject(directory: DefaultModel.folder(model), label: model)
     }
 
     /// What the flags ask for.

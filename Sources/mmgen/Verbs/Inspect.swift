@@ -1,5 +1,6 @@
 import ArgumentParser
 import Checkpoints
+import Foundation
 import JSON
 import Models
 import Tensors
@@ -25,6 +26,7 @@ struct Inspect: ParsableCommand {
 
     func run() throws {
         let console = printing.console
+        let path = FileManager.default.fileExists(atPath: path) ? path : try DefaultModel.folder(path)
         let checkpoint = try CheckpointReader.open(
             path, options: ReadOptions(stateDictKey: stateDictKey, keepsInt8: true))
         let configuration =

@@ -23,7 +23,7 @@ struct Quantize: ParsableCommand {
               mmgen quantize my-model --weights int8 --kv int8 -o my-model-int8
             """)
 
-    @Argument(help: ArgumentHelp("The model's folder.", valueName: "model"))
+    @Argument(help: ArgumentHelp("The model's folder; babyai is the one that comes with the program.", valueName: "model"))
     var model: String
 
     @Option(
@@ -80,7 +80,8 @@ struct Quantize: ParsableCommand {
     func run() throws {
         let console = printing.console
         if let threads { Threads.count = threads }
-        let whole = try PretrainedModel(contentsOf: model)
+        let folder = try DefaultModel.folder(model)
+        let whole = try PretrainedModel(contentsOf: folder)
         guard weights == nil || whole.weights == .float32 else {
             throw VerbError(
                 "The weights of \(model) are \(whole.weights.shortName) already; quantize the model it was made from.")
@@ -91,7 +92,7 @@ struct Quantize: ParsableCommand {
         let prompts = noReport ? [] : try readyPrompts(whole, console)
         try whole.save(to: output, weights: weights ?? whole.weights, cache: kv ?? whole.cache, overwrite: force)
         let reduced = try PretrainedModel(contentsOf: output)
-        let (bytes, sourceBytes) = (try byteCount(output), try byteCount(model))
+        let (bytes, sourceBytes) = (try byteCount(output), try byteCount(folder))
         console.result(
             "\(output)  (weights \(reduced.weights.shortName), keys and values \(reduced.cache.shortName); \(bytes) bytes "
                 + "of \(sourceBytes))")

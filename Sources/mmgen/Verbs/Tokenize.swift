@@ -79,7 +79,7 @@ struct Tokenize: ParsableCommand {
             let loaded = try TokenizerFiles.load(from: URL(fileURLWithPath: tokenizer))
             return { loaded.encodePrompt($0) }
         }
-        let model = try PretrainedModel(contentsOf: model ?? DefaultModel.path())
+        let model = try PretrainedModel(contentsOf: DefaultModel.folder(model))
         return { try model.encodePrompt($0).ids }
     }
 
