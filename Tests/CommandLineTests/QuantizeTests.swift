@@ -64,6 +64,23 @@ import Testing
         #expect(try run("text-to-video", "go", "--kv", "int4", "-o", "d.gif").code == 64)
     }
 
+    @Test("a model that goes on with video is compared on a video, and says so where none is given")
+    func comparesVideo() throws {
+        let model = try TinyModel.path("next")
+        #expect(try run("text-to-video", "go", "--model", TinyModel.path("video"), "-o", "a.mp4").code == 0)
+        let result = try run("quantize", model, "--weights", "int8", "--video", "a.mp4", "-o", "small", "--json")
+        #expect(result.code == 0, "\(result.errors)")
+        let report = try #require(JSONValue.parse(result.output)["report"])
+        #expect(report["codes"]?.integerValue == 32)
+        #expect(try #require(report["kl_mean"]?.doubleValue) < 0.05)
+        #expect(try run("quantize", model, "--weights", "int8", "-o", "bare").errors.contains("--video FILE"))
+        let wrong = try run("quantize", TinyModel.path("video"), "--kv", "int8", "--video", "a.mp4", "-o", "other")
+        #expect(wrong.code == 1)
+        #expect(wrong.errors.contains("reads prompts"))
+        #expect(!FileManager.default.fileExists(atPath: folder.path + "/other"))
+        #expect(try run("quantize", model, "--kv", "int8", "--video", "a.mp4", "--no-report", "-o", "other").code == 64)
+    }
+
     @Test("the model that comes with the program can be named wherever a model directory can")
     func named() throws {
         #expect(try run("inspect", "babyai").output.contains("model "))

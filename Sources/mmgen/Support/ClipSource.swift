@@ -48,6 +48,14 @@ struct ClipSource {
     /// Frames per second to take; the file's own when `nil`.
     var frameRate: Double?
 
+    /// What a model reads that goes on with a video: a clip of its length, as ids and as the frames they were made of.
+    func input(_ size: ClipSize, _ coding: ClipCoding, _ console: Console) throws -> (ids: [Int], frames: Tensor) {
+        try coding.requireMemory(size)
+        let frames = try frames(size, console)
+        coding.noteIfUntrained(console)
+        return (try coding.ids(of: frames).scalars(Int64.self).map { Int($0) }, frames)
+    }
+
     /// The frames of a size, `[frames, height, width, 3]`, `uint8`: the largest centred part with the size's proportions.
     /// A file that is too short repeats its last frame.
     func frames(_ size: ClipSize, _ console: Console) throws -> Tensor {

@@ -89,15 +89,11 @@ struct ContinueVideo: ParsableCommand {
                 "The model \(job.model.path) continues clips of \(size.frames) frames; --frames \(frames) is not possible."
             )
         }
-        try job.coding.requireMemory(size)
-        let given = try source.frames(size, job.console)
-        let coding = try ClipCoding(job.model, vqvae)
-        coding.noteIfUntrained(job.console)
-        let ids = try coding.ids(of: given)
+        let (ids, given) = try source.input(size, ClipCoding(job.model, vqvae), job.console)
         let sampled = GenerationJob(
             model: job.model, gpt: job.gpt, coding: job.coding, console: job.console, sampling: job.sampling,
             batch: job.batch, output: output, tokensOut: tokensOut,
-            prompts: [ReadyPrompt(text: name, ids: ids.scalars(Int64.self).map { Int($0) })],
+            prompts: [ReadyPrompt(text: name, ids: ids)],
             leadingFrames: onlyNew ? nil : given)
         return sampled
     }

@@ -23,7 +23,8 @@ struct Quantize: ParsableCommand {
               mmgen quantize my-model --weights int8 --kv int8 -o my-model-int8
             """)
 
-    @Argument(help: ArgumentHelp("The model's folder; babyai is the one that comes with the program.", valueName: "model"))
+    @Argument(
+        help: ArgumentHelp("The model's folder; babyai is the one that comes with the program.", valueName: "model"))
     var model: String
 
     @Option(
@@ -45,6 +46,17 @@ struct Quantize: ParsableCommand {
         help: ArgumentHelp(
             "Compare on the prompts of this file; on the model's own examples if left out.", valueName: "file"))
     var promptFile: String?
+
+    @Option(
+        name: .customLong("prompt-ids"),
+        help: ArgumentHelp(
+            "Compare on the prompt_ids of this safetensors file, [prompts, length].", valueName: "file"))
+    var promptIDs: String?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp("Compare on what follows this video; for a model that goes on with one.", valueName: "file"))
+    var video: String?
 
     @Option(name: .long, help: "The seed of the clips that are compared.")
     var seed: UInt64 = 0
@@ -72,8 +84,12 @@ struct Quantize: ParsableCommand {
         if let threads, !(1...1024).contains(threads) {
             throw ValidationError("--threads must be between 1 and 1024, but is \(threads).")
         }
-        guard promptFile == nil || !noReport else {
-            throw ValidationError("--prompts is for the comparison that --no-report leaves out.")
+        let given = [("--prompts", promptFile), ("--prompt-ids", promptIDs), ("--video", video)].filter { $0.1 != nil }
+        guard given.count < 2 else {
+            throw ValidationError("Give one of --prompts, --prompt-ids and --video.")
+        }
+        if noReport, let name = given.first?.0 {
+            throw ValidationError("\(name) is for the comparison that --no-report leaves out.")
         }
     }
 
@@ -112,8 +128,23 @@ struct Quantize: ParsableCommand {
             let options = try PromptOptions.parse(["--prompts", promptFile])
             return try options.ready(for: model, console).prompts
         }
-        guard model.gpt?.inputVQVAE == nil, !model.prompts.examples.isEmpty else {
-            console.note("nothing is compared: the model names no prompts of its own; give some with --prompts FILE.")
+        if let promptIDs {
+            let options = try PromptOptions.parse(["--prompt-ids", promptIDs])
+            return try options.ready(for: model, console).prompts
+        }
+        let inputVQVAE = model.gpt?.inputVQVAE
+        if let video {
+            guard let gpt = model.gpt, let inputVQVAE else {
+                throw VerbError(
+                    "The model \(self.model) (\(model.name)) reads prompts; --video is for one that goes on.")
+            }
+            let source = ClipSource(path: video, frameRate: model.media.frameRate)
+            let input = try source.input(ClipCoding(model).size(of: gpt), ClipCoding(model, inputVQVAE), console)
+            return [ReadyPrompt(text: video, ids: input.ids)]
+        }
+        guard inputVQVAE == nil, !model.prompts.examples.isEmpty else {
+            let flag = inputVQVAE != nil ? "a clip with --video FILE" : "some with --prompts FILE"
+            console.note("nothing is compared: the model names no prompts of its own; give \(flag).")
             return []
         }
         return try model.prompts.examples.prefix(4).map { ReadyPrompt(text: $0, ids: try model.encodePrompt($0).ids) }
