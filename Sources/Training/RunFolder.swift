@@ -3,7 +3,7 @@ import Foundation
 import JSON
 import Tensors
 
-/// A folder that holds everything of one run: `config.json`, `metrics.jsonl`, `checkpoints/`, `samples/`, `model/`.
+/// A folder that holds everything of one run: `config.json`, `metrics.jsonl`, `events/`, `checkpoints/`, `samples/`, `model/`.
 public struct RunFolder: Sendable {
     /// The folder.
     public let path: String
@@ -17,6 +17,8 @@ public struct RunFolder: Sendable {
     public var configPath: String { inside("config.json") }
     /// One line per log entry.
     public var metricsPath: String { inside("metrics.jsonl") }
+    /// The folder of what TensorBoard reads.
+    public var eventsPath: String { inside("events") }
     /// The model directory written at the end.
     public var modelPath: String { inside("model") }
 

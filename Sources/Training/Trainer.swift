@@ -84,12 +84,14 @@ public final class Trainer {
             (step, metricsLength) = (state.step, state.metricsLength)
             report(.resumed(step: step))
         }
-        let log = try MetricsLog(path: folder.metricsPath, length: metricsLength)
+        let log = RunLog(
+            metrics: try MetricsLog(path: folder.metricsPath, length: metricsLength),
+            events: settings.writesEvents ? try EventLog(folder: folder.eventsPath, step: step) : nil)
         let loader = loader(from: step)
         var clock = ProgressClock(step: step)
         while step < settings.steps {
             if shouldStop() {
-                report(.wrote(try save(step, log)))
+                report(.wrote(try save(step, log.metrics)))
                 return .stopped(step: step)
             }
             let metrics = try makeStep(step, loader)
@@ -104,7 +106,7 @@ public final class Trainer {
                         secondsLeft: left))
             }
             if step % settings.evaluateEvery == 0 || isLast { try evaluate(step, log) }
-            if step % settings.checkpointEvery == 0 || isLast { report(.wrote(try save(step, log))) }
+            if step % settings.checkpointEvery == 0 || isLast { report(.wrote(try save(step, log.metrics))) }
         }
         try withAverages { try task.writeModel(to: folder.modelPath) }
         report(.wrote(folder.modelPath))
@@ -170,14 +172,17 @@ public final class Trainer {
         return zip(sum, new).map { ($0.name, $0.value + $1.value * share) }
     }
 
-    private func evaluate(_ step: Int, _ log: MetricsLog) throws {
+    private func evaluate(_ step: Int, _ log: RunLog) throws {
         let metrics = try withAverages { try task.evaluate() }
         if !metrics.isEmpty {
             try log.append(kind: "evaluation", step: step, metrics)
             report(.evaluated(step: step, metrics))
         }
         let files = try withAverages { try task.writeSamples(to: folder.samplePath(step: step), step: step) }
-        files.forEach { report(.wrote($0)) }
+        for file in files {
+            report(.wrote(file))
+            try log.events?.append(pictureAt: file, step: step)
+        }
     }
 
     /// Runs `body` with the averaged parameters in place of the trained ones.
@@ -219,6 +224,17 @@ public final class Trainer {
         if averages != nil, let saved = state.averages {
             averages = ExponentialMovingAverage(averages: saved, decay: settings.emaDecay)
         }
+    }
+}
+
+/// Where a run's numbers go: the log that runs are compared by, and the one that is looked at.
+private struct RunLog {
+    let metrics: MetricsLog
+    let events: EventLog?
+
+    func append(kind: String, step: Int, _ metrics: Metrics) throws {
+        try self.metrics.append(kind: kind, step: step, metrics)
+        try events?.append(kind, step: step, metrics)
     }
 }
 

@@ -32,6 +32,8 @@ public struct TrainingSettings: Sendable, Equatable {
     public var seed: UInt64 = 0
     /// Steps between lines of the log.
     public var logEvery = 10
+    /// Whether the log is written a second time as TensorBoard reads it.
+    public var writesEvents = true
     /// Steps between evaluations.
     public var evaluateEvery = 200
     /// Steps between checkpoints.
@@ -46,8 +48,8 @@ public struct TrainingSettings: Sendable, Equatable {
     public static let keys = [
         "steps", "batch_size", "accumulation", "activation_checkpointing", "learning_rate", "warmup_steps", "schedule",
         "final_rate_share",
-        "weight_decay", "beta2", "clip_norm", "ema_decay", "seed", "log_every", "evaluate_every", "checkpoint_every",
-        "keep_checkpoints",
+        "weight_decay", "beta2", "clip_norm", "ema_decay", "seed", "log_every", "tensorboard", "evaluate_every",
+        "checkpoint_every", "keep_checkpoints",
     ]
 
     /// Reads the settings a configuration states and leaves the others as they are.
@@ -71,6 +73,7 @@ public struct TrainingSettings: Sendable, Equatable {
         emaDecay = try fields.double("ema_decay", default: emaDecay)
         seed = UInt64(try fields.integer("seed", in: 0...Int.max, default: Int(clamping: seed)))
         logEvery = try fields.integer("log_every", in: many, default: logEvery)
+        writesEvents = try fields.bool("tensorboard", default: writesEvents)
         evaluateEvery = try fields.integer("evaluate_every", in: many, default: evaluateEvery)
         checkpointEvery = try fields.integer("checkpoint_every", in: many, default: checkpointEvery)
         keepCheckpoints = try fields.integer("keep_checkpoints", in: many, default: keepCheckpoints)
@@ -95,7 +98,7 @@ public struct TrainingSettings: Sendable, Equatable {
             ("schedule", .string(schedule.rawValue)), ("final_rate_share", .number(finalRateShare)),
             ("weight_decay", .number(weightDecay)), ("beta2", .number(beta2)), ("clip_norm", .number(clipNorm)),
             ("ema_decay", .number(emaDecay)), ("seed", .integer(Int(clamping: seed))),
-            ("log_every", .integer(logEvery)), ("evaluate_every", .integer(evaluateEvery)),
+            ("log_every", .integer(logEvery)), ("tensorboard", .bool(writesEvents)), ("evaluate_every", .integer(evaluateEvery)),
             ("checkpoint_every", .integer(checkpointEvery)), ("keep_checkpoints", .integer(keepCheckpoints)),
         ])
     }
