@@ -98,7 +98,8 @@ public struct TrainingSettings: Sendable, Equatable {
             ("schedule", .string(schedule.rawValue)), ("final_rate_share", .number(finalRateShare)),
             ("weight_decay", .number(weightDecay)), ("beta2", .number(beta2)), ("clip_norm", .number(clipNorm)),
             ("ema_decay", .number(emaDecay)), ("seed", .integer(Int(clamping: seed))),
-            ("log_every", .integer(logEvery)), ("tensorboard", .bool(writesEvents)), ("evaluate_every", .integer(evaluateEvery)),
+            ("log_every", .integer(logEvery)), ("tensorboard", .bool(writesEvents)),
+            ("evaluate_every", .integer(evaluateEvery)),
             ("checkpoint_every", .integer(checkpointEvery)), ("keep_checkpoints", .integer(keepCheckpoints)),
         ])
     }
