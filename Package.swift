@@ -16,6 +16,7 @@ let package = Package(
         .library(name: "Models", targets: ["Models"]),
         .library(name: "Generation", targets: ["Generation"]),
         .library(name: "Training", targets: ["Training"]),
+        .library(name: "Evaluation", targets: ["Evaluation"]),
         .library(name: "Benchmarking", targets: ["Benchmarking"]),
     ],
     dependencies: [
@@ -47,11 +48,13 @@ let package = Package(
         .target(
             name: "Benchmarking",
             dependencies: ["Training", "Generation", "Models", "NeuralNets", "Media", "Tensors", "CKernels", "JSON"]),
+        .target(
+            name: "Evaluation", dependencies: ["NeuralNets", "Media", "Checkpoints", "Tensors", "CKernels", "JSON"]),
         .executableTarget(
             name: "mmgen",
             dependencies: [
-                "Benchmarking", "Training", "Generation", "Models", "Datasets", "Media", "Tokenizers", "Checkpoints",
-                "JSON",
+                "Evaluation", "Benchmarking", "Training", "Generation", "Models", "Datasets", "Media", "Tokenizers",
+                "Checkpoints", "JSON",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ],
@@ -68,6 +71,7 @@ let package = Package(
         .testTarget(name: "ModelsTests", dependencies: ["Models", "Checkpoints", "NeuralNets", "TestSupport"]),
         .testTarget(name: "GenerationTests", dependencies: ["Generation", "TestSupport"]),
         .testTarget(name: "TrainingTests", dependencies: ["Training", "TestSupport"]),
+        .testTarget(name: "EvaluationTests", dependencies: ["Evaluation", "Checkpoints", "TestSupport"]),
         .testTarget(name: "BenchmarkingTests", dependencies: ["Benchmarking", "TestSupport"]),
         .testTarget(name: "ParityTests", dependencies: ["Models", "Training", "TestSupport"]),
         .testTarget(

@@ -25,6 +25,29 @@ public enum PyTorchReader {
         return try StateDictSelector(path: file.path, options: options).checkpoint(value, format: format)
     }
 
+    /// The tensors of a TorchScript archive by the names of its modules, such as `layers.conv.weight`; its code stays unread.
+    ///
+    /// - Throws: ``CheckpointError``; messages name the file.
+    public static func scriptTensors(of file: FileBytes, options: ReadOptions = ReadOptions()) throws -> [String: Tensor]
+    {
+        let root = try zipContent(file, archive: ZipArchive(file), options: options, allowsScript: true)
+        var tensors: [String: Tensor] = [:]
+        func walk(_ value: PickleValue, _ path: String) {
+            switch value {
+            case .tensor(let tensor): tensors[path] = tensor
+            case .opaque(let object): if let attributes = object.attributes { walk(attributes, path) }
+            case .dictionary(let members):
+                for member in members {
+                    guard let key = member.key.stringValue else { continue }
+                    walk(member.value, path.isEmpty ? key : "\(path).\(key)")
+                }
+            default: return
+            }
+        }
+        walk(root, "")
+        return tensors
+    }
+
     private static func checkSize(_ count: Int, _ file: FileBytes, _ options: ReadOptions) throws {
         guard count <= options.maximumPickleByteCount else {
             throw CheckpointError(
@@ -37,14 +60,16 @@ public enum PyTorchReader {
 
     // MARK: Zip
 
-    static func zipContent(_ file: FileBytes, archive: ZipArchive, options: ReadOptions) throws -> PickleValue {
+    static func zipContent(
+        _ file: FileBytes, archive: ZipArchive, options: ReadOptions, allowsScript: Bool = false
+    ) throws -> PickleValue {
         let pickles = archive.names.filter { $0.hasSuffix("/data.pkl") && $0.split(separator: "/").count == 2 }
         guard let name = pickles.first, let entry = archive.entries[name] else {
             throw CheckpointError(
                 .unknownFormat, "\(file.path) is a zip archive without 'data.pkl', so not one that torch.save wrote.")
         }
         let folder = String(name.dropLast("data.pkl".count))
-        if archive.entries[folder + "constants.pkl"] != nil {
+        if !allowsScript, archive.entries[folder + "constants.pkl"] != nil {
             throw CheckpointError(
                 .unsupported, "\(file.path) is a TorchScript archive, which holds code; save its state dict instead.")
         }

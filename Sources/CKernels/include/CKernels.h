@@ -197,7 +197,10 @@ void mm_attention_rows_f32(const mm_cache_attention *shape, const mm_cache_row *
 void mm_philox_words(uint64_t seed, uint64_t stream, uint64_t first, long count, uint32_t *words);
 void mm_philox_uniform_f32(uint64_t seed, uint64_t stream, uint64_t first, long count, float *values);
 
+#include "CKernelsDecompositions.h"
+#include "CKernelsDigest.h"
 #include "CKernelsPointwise.h"
+#include "CKernelsPools.h"
 #include "CKernelsProbes.h"
 
 #ifdef __cplusplus

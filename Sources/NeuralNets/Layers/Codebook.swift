@@ -153,12 +153,14 @@ public struct CodebookUsage: Sendable {
     /// Counts ids.
     public init(ids: some Sequence<Int>, codes: Int) {
         var counts = [Int](repeating: 0, count: codes)
-        var total = 0.0
-        for id in ids {
-            counts[id] += 1
-            total += 1
-        }
-        usedShare = Double(counts.count { $0 > 0 }) / Double(max(codes, 1))
+        for id in ids { counts[id] += 1 }
+        self.init(counts: counts)
+    }
+
+    /// Takes how often each code occurs.
+    public init(counts: [Int]) {
+        let total = Double(counts.reduce(0, +))
+        usedShare = Double(counts.count { $0 > 0 }) / Double(max(counts.count, 1))
         let entropy = counts.reduce(0.0) { sum, count in
             count == 0 ? sum : sum - Double(count) / total * log(Double(count) / total)
         }
