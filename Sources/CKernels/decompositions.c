@@ -4,10 +4,11 @@
 #include <stdlib.h>
 
 // OpenBLAS holds LAPACK under its Fortran names; the lengths of character arguments come last, as gfortran passes them.
-void dsyevd_(const char *job, const char *half, const int *n, double *a, const int *step, double *w, double *work, const int *work_size,
-             int *integers, const int *integers_size, int *info, size_t, size_t);
-void dgesdd_(const char *job, const int *m, const int *n, double *a, const int *step, double *s, double *u, const int *u_step, double *vt,
-             const int *vt_step, double *work, const int *work_size, int *integers, int *info, size_t);
+void dsyevd_(const char *job, const char *half, const int *n, double *a, const int *step, double *w, double *work,
+             const int *work_size, int *integers, const int *integers_size, int *info, size_t, size_t);
+void dgesdd_(const char *job, const int *m, const int *n, double *a, const int *step, double *s, double *u,
+             const int *u_step, double *vt, const int *vt_step, double *work, const int *work_size, int *integers,
+             int *info, size_t);
 
 enum { no_memory = -1000 };
 

@@ -52,7 +52,7 @@ public struct PackageFile {
             return withExtendedLifetime(content.owner) { FileBytes(copying: content.bytes, name: "\(path)/\(name)") }
         case .tar(let tar):
             guard let range = tar.entries[name] else { throw missing(name) }
-            return FileBytes(copying: tar.file.bytes[range], name: "\(path)/\(name)")
+            return FileBytes(copying: UnsafeRawBufferPointer(rebasing: tar.file.bytes[range]), name: "\(path)/\(name)")
         }
     }
 
@@ -89,7 +89,9 @@ func gunzipped(_ file: FileBytes, limit: Int) throws -> FileBytes {
         guard output.count <= limit else {
             throw CheckpointError(.limitExceeded, "\(file.path) inflates to more than \(limit) bytes.")
         }
-        if status == Z_STREAM_END { return FileBytes(copying: output, name: file.path) }
+        if status == Z_STREAM_END {
+            return output.withUnsafeBytes { FileBytes(copying: $0, name: file.path) }
+        }
         if status == Z_BUF_ERROR || (status == Z_OK && consumed == input.count && produced == 0) {
             throw CheckpointError(.truncated, "\(file.path) is cut off: its gzip stream has no end.")
         }

@@ -25,10 +25,11 @@ public enum PyTorchReader {
         return try StateDictSelector(path: file.path, options: options).checkpoint(value, format: format)
     }
 
-    /// The tensors of a TorchScript archive by the names of its modules, such as `layers.conv.weight`; its code stays unread.
+    /// The tensors of a TorchScript archive, by names such as `layers.conv.weight`; its code stays unread.
     ///
     /// - Throws: ``CheckpointError``; messages name the file.
-    public static func scriptTensors(of file: FileBytes, options: ReadOptions = ReadOptions()) throws -> [String: Tensor]
+    public static func scriptTensors(of file: FileBytes, options: ReadOptions = ReadOptions()) throws -> [String:
+        Tensor]
     {
         let root = try zipContent(file, archive: ZipArchive(file), options: options, allowsScript: true)
         var tensors: [String: Tensor] = [:]

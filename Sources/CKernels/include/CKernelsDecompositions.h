@@ -2,7 +2,7 @@
 #ifndef MM_KERNELS_DECOMPOSITIONS_H
 #define MM_KERNELS_DECOMPOSITIONS_H
 
-// Eigenvalues, ascending, and eigenvectors of a symmetric matrix [n, n]. Row i of `matrix` becomes the vector of values[i].
+// Eigenvalues, ascending, and eigenvectors of a symmetric matrix [n, n]; row i of `matrix` becomes that of values[i].
 // Returns 0, or what LAPACK's dsyevd says; -1000 without memory.
 int mm_symmetric_eigen_f64(long n, double *matrix, double *values);
 
