@@ -59,8 +59,8 @@ public struct ClipEvaluation {
         guard measure.needsReference else { return }
         guard let reference, reference.count > 0 else {
             throw EvaluationError(
-                .invalidSetting, "The measure \(measure.rawValue) compares clips with others; none are given to compare "
-                    + "with.")
+                .invalidSetting,
+                "The measure \(measure.rawValue) compares clips with others; none are given to compare with.")
         }
         if measure.isPaired, generated.count != reference.count {
             throw EvaluationError(
@@ -83,16 +83,17 @@ public struct ClipEvaluation {
     public func run(progress: (Int, Int) throws -> Void = { _, _ in }) throws -> [MeasuredValue] {
         var work = try ClipWork(settings, networks)
         let total = max(generated.count, work.readsReference ? reference?.count ?? 0 : 0)
+        let frames = work.readFrames
         for index in 0..<total {
             try progress(index, total)
-            let a = index < generated.count ? try generated.frames(index, settings.frames) : nil
+            let a = index < generated.count ? try generated.frames(index, frames) : nil
             var b: Tensor?
             if work.readsReference, let reference, index < reference.count {
-                b = try reference.frames(index, settings.frames)
+                b = try reference.frames(index, frames)
             }
             if let a, let b, work.isPaired { try pair(a, b, index, &work) }
-            try work.add(a, to: .generated)
-            try work.add(b, to: .reference)
+            if let a { try work.add(a, to: .generated, name: generated.entries[index].url.path) }
+            if let b { try work.add(b, to: .reference, name: reference?.entries[index].url.path ?? "") }
         }
         try progress(total, total)
         return try work.results()

@@ -18,7 +18,7 @@ public struct FrameProtocol: Sendable, Equatable {
     var steps: [(String, String)] {
         [
             ("frames", count.map { "the first \($0) of each clip" } ?? "all of each clip, at the file's own rate"),
-            ("size", size.map { "\($0.width)x\($0.height), bilinear with antialiasing, rounded to bytes" } ?? "as stored"),
+            ("size", size.map { "\($0.width)x\($0.height), bilinear, antialiased, rounded to bytes" } ?? "as stored"),
         ]
     }
 }

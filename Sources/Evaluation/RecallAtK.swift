@@ -22,8 +22,9 @@ public enum RecallAtK {
         }
         guard a.shape[0] == b.shape[0] else {
             throw EvaluationError(
-                .unpaired, "There are \(a.shape[0]) embeddings on one side and \(b.shape[0]) on the other; row i of one "
-                    + "must belong to row i of the other.")
+                .unpaired,
+                "There are \(a.shape[0]) embeddings on one side and \(b.shape[0]) on the other; row i of one must belong "
+                    + "to row i of the other.")
         }
         let rows = a.shape[0]
         for depth in depths where !(1...rows).contains(depth) {

@@ -73,12 +73,13 @@ import Testing
     func wrongEmbeddings() throws {
         let a = Tensor([Float](repeating: 1, count: 6), shape: [3, 2])
         let b = Tensor([Float](repeating: 1, count: 4), shape: [2, 2])
-        #expect(try #require(throws: EvaluationError.self) { _ = try RecallAtK.measure(a, b) }.code == .unpaired)
+        let unpaired = try #require(throws: EvaluationError.self) { _ = try RecallAtK.measure(a, b) }
+        #expect(unpaired.code == .unpaired)
         let zeros = Tensor.zeros([3, 2])
-        #expect(try #require(throws: EvaluationError.self) { _ = try RecallAtK.measure(a, zeros) }.code == .invalidData)
-        #expect(
-            try #require(throws: EvaluationError.self) { _ = try RecallAtK.measure(a, a, depths: [4]) }.code
-                == .invalidSetting)
+        let empty = try #require(throws: EvaluationError.self) { _ = try RecallAtK.measure(a, zeros) }
+        #expect(empty.code == .invalidData)
+        let deep = try #require(throws: EvaluationError.self) { _ = try RecallAtK.measure(a, a, depths: [4]) }
+        #expect(deep.code == .invalidSetting)
     }
 }
 
