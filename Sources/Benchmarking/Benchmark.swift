@@ -101,7 +101,8 @@ public final class Benchmark {
         rows.append(
             BenchmarkRow(
                 stage: what.stage, weights: what.weights?.label, cache: what.cache?.label,
-                precision: what.precision?.label, batch: what.batch, window: what.window?.label, depth: what.depth, threads: threads, seconds: seconds, amount: amount,
+                precision: what.precision?.label, batch: what.batch, window: what.window?.label, depth: what.depth,
+                threads: threads, seconds: seconds, amount: amount,
                 floor: floors.isEmpty ? nil : floors.reduce(0) { $0 + $1.seconds },
                 bound: floors.max { $0.seconds < $1.seconds }?.bound, limits: limits, passes: passes()))
     }

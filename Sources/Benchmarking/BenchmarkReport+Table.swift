@@ -21,7 +21,8 @@ extension BenchmarkReport {
     /// was measured beside the row.
     public var table: [String] {
         let header = [
-            "stage", "weights", "kv", "precision", "batch", "window", "depth", "threads", "time", "range", "rate", "of the limit",
+            "stage", "weights", "kv", "precision", "batch", "window", "depth", "threads", "time", "range", "rate",
+            "of the limit",
         ]
         let rows = rows.map(Self.cells)
         // A column that no stage fills is left out.

@@ -1,7 +1,8 @@
 // Products of matrices: blocking, packing and the division into tasks. Layouts: gemm_pack.inl.h; tiles: gemm_micro.inl.h.
 //
 // Memory: operands are read in place where their layout and kind allow, else packed into scratch: A when its k is not
-// contiguous or its numbers are not plain floats, B always, except where few rows read contiguous rows of B. Shared scratch is bounded by cutting k and the columns.
+// contiguous or its numbers are not plain floats, B always, except where few rows read contiguous rows of B. Shared scratch
+// is bounded by cutting k and the columns.
 //
 // How work is cut never shows in the result: see gemm_micro.inl.h.
 enum {

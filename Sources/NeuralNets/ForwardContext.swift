@@ -109,7 +109,9 @@ public final class Sequential: Module, Layer {
     public func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor {
         layers.indices.reduce(x) { x, index in
             let next = index + 1 < layers.count ? layers[index + 1] : nil
-            if let layer = layers[index] as? ActivationLayer, let activation = layer.activation, next is any ProductLayer {
+            if let layer = layers[index] as? ActivationLayer, let activation = layer.activation,
+                next is any ProductLayer
+            {
                 return context.operand(x, after: activation)
             }
             return layers[index](x, context)

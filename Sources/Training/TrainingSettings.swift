@@ -48,8 +48,8 @@ public struct TrainingSettings: Sendable, Equatable {
     /// The keys in a configuration file, in its order.
     public static let keys = [
         "steps", "batch_size", "accumulation", "activation_checkpointing", "precision", "learning_rate", "warmup_steps",
-        "schedule", "final_rate_share", "weight_decay", "beta2", "clip_norm", "ema_decay", "seed", "log_every", "evaluate_every", "checkpoint_every",
-        "keep_checkpoints",
+        "schedule", "final_rate_share", "weight_decay", "beta2", "clip_norm", "ema_decay", "seed", "log_every",
+        "evaluate_every", "checkpoint_every", "keep_checkpoints",
     ]
 
     /// Reads the settings a configuration states and leaves the others as they are.

@@ -127,7 +127,6 @@ struct TrainingParityTests {
         let (found, plain) = (try engine(.bfloat16), try engine(.float32))
         let unit = try distance(rounded, exact)
         let errors = (try distance(found.gradients, exact), try distance(found.gradients, rounded))
-        print("autocast", item.label, errors, unit, found.loss, plain.loss, losses)
         #expect(try distance(plain.gradients, exact) < 0.01 * unit)
         #expect(errors.0 < 1.1 * unit && errors.0 > 0.1 * unit, "\(errors) of \(unit)")
         #expect(errors.1 < 1.6 * unit, "\(errors) of \(unit)")

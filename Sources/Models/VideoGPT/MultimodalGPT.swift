@@ -289,7 +289,8 @@ extension MultimodalGPT {
         let (batch, s, t) = (input.shape[0], input.shape[1], output.shape[1])
         func entropy(_ range: Range<Int>, _ rows: Range<Int>, _ targets: Tensor) -> Tensor {
             let part = states.sliced(1, range).contiguous().reshaped(to: [-1, states.shape[2]])
-            return context.operand(part).linear(toLogit.weight.sliced(0, rows)).crossEntropy(targets.reshaped(to: [-1])).sum()
+            return context.operand(part).linear(toLogit.weight.sliced(0, rows)).crossEntropy(targets.reshaped(to: [-1]))
+                .sum()
         }
         let inputLoss = entropy(0..<s, 0..<inputTokenCount, input)
         let outputLoss = entropy(s..<(s + t), inputTokenCount..<(inputTokenCount + outputTokenCount), output)
