@@ -11,6 +11,8 @@ public struct BenchmarkSettings: Sendable, Hashable {
     public var caches: [CacheType?] = [nil]
     /// Sequences in a pass, samples in a run, clips in a training step.
     public var batches = [1]
+    /// What a training step rounds the operands of its products to.
+    public var precisions = [ProductPrecision.float32]
     /// Codes of a sample that are read in one pass.
     public var windows: [DecodingWindow] = [.positions(1)]
     /// Threads to compute on.
@@ -40,6 +42,7 @@ public struct BenchmarkSettings: Sendable, Hashable {
         }
         for (name, count) in [
             ("stages", stages.count), ("weights", weights.count), ("kv", caches.count), ("batch", batches.count),
+            ("precision", precisions.count),
             ("window", windows.count), ("threads", threads.count),
         ] where count == 0 {
             throw BenchmarkError(.invalidSetting, "The list of \(name) is empty; give at least one.")

@@ -81,6 +81,11 @@ void mm_gemm_batch_f32(long batch, long m, long n, long k, const float *a, long 
     mm_current_variant()->gemm_batch(batch, m, n, k, a, a_step, a_row, a_col, b, b_step, b_row, b_col, c, c_step, c_row);
 }
 
+void mm_gemm_bf16(long m, long n, long k, const uint16_t *a, long a_row, long a_col, const void *b, int b_type, long b_row,
+                  long b_col, float *c, long c_row, const float *bias) {
+    mm_current_variant()->gemm_mixed(m, n, k, a, a_row, a_col, b, b_type, b_row, b_col, c, c_row, bias);
+}
+
 enum { header_floats = 16, widest_panel = 32 };
 
 size_t mm_packed_size_f32(long n, long k) {
@@ -142,12 +147,23 @@ void mm_conv_backward_weights_f32(const mm_conv *shape, const float *x, const fl
 
 void mm_attention_forward_f32(const mm_attention *shape, const float *q, const float *k, const float *v, float *o,
                               float *statistics) {
-    mm_current_variant()->attention_forward(shape, q, k, v, o, statistics);
+    mm_current_variant()->attention_forward(shape, MM_F32, q, k, v, o, statistics);
+}
+
+void mm_attention_forward_bf16(const mm_attention *shape, const uint16_t *q, const uint16_t *k, const uint16_t *v,
+                               uint16_t *o, float *statistics) {
+    mm_current_variant()->attention_forward(shape, MM_BF16, q, k, v, o, statistics);
 }
 
 void mm_attention_backward_f32(const mm_attention *shape, const float *q, const float *k, const float *v, const float *o,
                                const float *statistics, const float *go, float *gq, float *gk, float *gv) {
-    mm_current_variant()->attention_backward(shape, q, k, v, o, statistics, go, gq, gk, gv);
+    mm_current_variant()->attention_backward(shape, MM_F32, q, k, v, o, statistics, go, gq, gk, gv);
+}
+
+void mm_attention_backward_bf16(const mm_attention *shape, const uint16_t *q, const uint16_t *k, const uint16_t *v,
+                                const uint16_t *o, const float *statistics, const uint16_t *go, float *gq, float *gk,
+                                float *gv) {
+    mm_current_variant()->attention_backward(shape, MM_BF16, q, k, v, o, statistics, go, gq, gk, gv);
 }
 
 void mm_attention_cached_f32(const mm_attention *shape, const float *q, const float *k, const float *v, float *o) {

@@ -27,6 +27,7 @@ const mm_variant MM_VARIANT = {
     .panel = MM_PANEL,
     .gemm = gemm,
     .gemm_batch = gemm_batch,
+    .gemm_mixed = gemm_mixed,
     .pack = pack_weights,
     .gemm_packed = gemm_packed,
     .gemm_weights = gemm_weights,

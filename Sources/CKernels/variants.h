@@ -25,6 +25,8 @@ typedef struct {
                  float *c, long c_row, int accumulate, const float *bias, int activation);
     void (*gemm_batch)(long batch, long m, long n, long k, const float *a, long a_step, long a_row, long a_col,
                        const float *b, long b_step, long b_row, long b_col, float *c, long c_step, long c_row);
+    void (*gemm_mixed)(long m, long n, long k, const uint16_t *a, long a_row, long a_col, const void *b, int b_type,
+                       long b_row, long b_col, float *c, long c_row, const float *bias);
     void (*pack)(long n, long k, const float *weights, float *panels);
     void (*gemm_packed)(long m, long n, long k, const float *a, long a_row, const float *panels, float *c, long c_row,
                         const float *bias, int activation);
@@ -34,10 +36,10 @@ typedef struct {
     void (*conv_backward_data)(const mm_conv *, const float *gy, long gy_step, const float *w, const float *bias,
                                int activation, float *gx, long gx_step);
     void (*conv_backward_weights)(const mm_conv *, const float *x, const float *gy, float *gw);
-    void (*attention_forward)(const mm_attention *, const float *q, const float *k, const float *v, float *o,
+    void (*attention_forward)(const mm_attention *, int type, const void *q, const void *k, const void *v, void *o,
                               float *statistics);
-    void (*attention_backward)(const mm_attention *, const float *q, const float *k, const float *v, const float *o,
-                               const float *statistics, const float *go, float *gq, float *gk, float *gv);
+    void (*attention_backward)(const mm_attention *, int type, const void *q, const void *k, const void *v, const void *o,
+                               const float *statistics, const void *go, float *gq, float *gk, float *gv);
     void (*attention_cached)(const mm_attention *, const float *q, const float *k, const float *v, float *o);
     void (*attention_rows)(const mm_cache_attention *, const mm_cache_row *, const float *q, const float *k, const float *v,
                            float *o);

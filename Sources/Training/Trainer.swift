@@ -135,7 +135,8 @@ public final class Trainer {
         for pass in 0..<settings.accumulation {
             let (items, data) = try loader.next()
             let context = ForwardContext(
-                training: key.derived("forward", step, pass), checkpointsActivations: settings.checkpointsActivations)
+                training: key.derived("forward", step, pass), checkpointsActivations: settings.checkpointsActivations,
+                precision: settings.precision)
             let (loss, passMetrics) = try task.loss(items, data: data, key: key.derived("data", step, pass), context)
             let value = Double(loss.detached.cast(to: .float64).item(Double.self))
             guard value.isFinite else {

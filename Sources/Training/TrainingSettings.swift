@@ -1,6 +1,7 @@
 import Checkpoints
 import JSON
 import NeuralNets
+import Tensors
 
 /// How a run is optimized, evaluated and saved; the same for every model.
 public struct TrainingSettings: Sendable, Equatable {
@@ -12,6 +13,8 @@ public struct TrainingSettings: Sendable, Equatable {
     public var accumulation = 1
     /// Whether layers keep no intermediate values for the backward walk and are computed again there, to save memory.
     public var checkpointsActivations = false
+    /// What the operands of products are rounded to; parameters and their moments are `float32` always.
+    public var precision = ProductPrecision.float32
     /// The highest learning rate.
     public var learningRate = 1e-3
     /// Steps of linear increase at the start.
@@ -46,10 +49,9 @@ public struct TrainingSettings: Sendable, Equatable {
 
     /// The keys in a configuration file, in its order.
     public static let keys = [
-        "steps", "batch_size", "accumulation", "activation_checkpointing", "learning_rate", "warmup_steps", "schedule",
-        "final_rate_share",
-        "weight_decay", "beta2", "clip_norm", "ema_decay", "seed", "log_every", "tensorboard", "evaluate_every",
-        "checkpoint_every", "keep_checkpoints",
+        "steps", "batch_size", "accumulation", "activation_checkpointing", "precision", "learning_rate", "warmup_steps",
+        "schedule", "final_rate_share", "weight_decay", "beta2", "clip_norm", "ema_decay", "seed", "log_every",
+        "tensorboard", "evaluate_every", "checkpoint_every", "keep_checkpoints",
     ]
 
     /// Reads the settings a configuration states and leaves the others as they are.
@@ -61,6 +63,9 @@ public struct TrainingSettings: Sendable, Equatable {
         batchSize = try fields.integer("batch_size", in: 1...1_000_000, default: batchSize)
         accumulation = try fields.integer("accumulation", in: 1...batchSize, default: accumulation)
         checkpointsActivations = try fields.bool("activation_checkpointing", default: checkpointsActivations)
+        let label = try fields.string(
+            "precision", oneOf: ProductPrecision.allCases.map(\.label), default: precision.label)
+        precision = ProductPrecision(label: label) ?? precision
         learningRate = try fields.double("learning_rate", default: learningRate)
         warmupSteps = try fields.integer("warmup_steps", in: 0...1_000_000_000, default: warmupSteps)
         let shape = try fields.string(
@@ -93,7 +98,7 @@ public struct TrainingSettings: Sendable, Equatable {
     public var json: JSONObject {
         JSONObject([
             ("steps", .integer(steps)), ("batch_size", .integer(batchSize)), ("accumulation", .integer(accumulation)),
-            ("activation_checkpointing", .bool(checkpointsActivations)),
+            ("activation_checkpointing", .bool(checkpointsActivations)), ("precision", .string(precision.label)),
             ("learning_rate", .number(learningRate)), ("warmup_steps", .integer(warmupSteps)),
             ("schedule", .string(schedule.rawValue)), ("final_rate_share", .number(finalRateShare)),
             ("weight_decay", .number(weightDecay)), ("beta2", .number(beta2)), ("clip_norm", .number(clipNorm)),

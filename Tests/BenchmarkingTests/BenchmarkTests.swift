@@ -43,12 +43,25 @@ enum TinySubject {
             #expect(row.threads == 1)
             #expect(row.limits.bandwidth > 1e6 && row.limits.arithmetic > 1e6)
             #expect((row.share ?? 0) > 0 || row.stage == .mux)
+            #expect((row.precision != nil) == [.trainGPT, .trainVQVAE].contains(row.stage))
             #expect((row.weights != nil) == [.prefill, .decode, .endToEnd].contains(row.stage))
         }
         let endToEnd = try #require(report.rows.first { $0.stage == .endToEnd })
         // The prompt's pass gives the first of 32 ids, each other one has a pass of its own.
         #expect(endToEnd.passes == 32)
         #expect(report.isRandom && report.limits.keys.sorted() == [1])
+    }
+
+    @Test("training is measured in every precision that is asked for")
+    func precisions() throws {
+        var settings = TinySubject.settings
+        settings.stages = [.trainGPT, .trainVQVAE]
+        settings.precisions = [.float32, .bfloat16]
+        let report = try Benchmark(TinySubject.subject, settings: settings).run()
+        #expect(report.rows.map(\.precision) == ["f32", "bf16", "f32", "bf16"])
+        #expect(report.table[0].contains("precision") && report.csv.contains(",bf16,"))
+        settings.precisions = []
+        #expect(throws: BenchmarkError.self) { try settings.validate() }
     }
 
     @Test("lists are combined, and rows stand stage by stage in the order of the settings")

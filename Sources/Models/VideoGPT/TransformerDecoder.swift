@@ -59,7 +59,7 @@ public final class TransformerDecoderLayer: Module {
     ) -> (output: Tensor, weights: Tensor?) {
         let (attended, weights) = attention(normAttn(x), options: options, context)
         let middle = x + dropout(attended, context)
-        return (middle + dropout(mlp(normMlp(middle)), context), weights)
+        return (middle + dropout(mlp(normMlp(middle), context), context), weights)
     }
 
     /// Applies the layer to new tokens, `[tokens, width]`, with the older positions of their rows in the cache.
@@ -84,6 +84,11 @@ public final class FeedForward: Module {
     public override var explicitParts: [(key: String, part: Any)]? { [("model.0", rise), ("model.2", fall)] }
 
     func callAsFunction(_ x: Tensor) -> Tensor { fall(rise(x, activation: activation)) }
+
+    func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor {
+        guard context.precision != .float32 else { return self(x) }
+        return fall(context.operand(rise(x, context), after: activation))
+    }
 }
 
 /// What a decoder returns.

@@ -21,6 +21,7 @@ struct Bench: ParsableCommand {
               mmgen bench
               mmgen bench --stages decode --weights f32,int8 --depths 128,8192
               mmgen bench --model my-model --batch 1,8 --window 1,auto
+              mmgen bench --stages train-gpt,train-vqvae --precision f32,bf16
             """)
 
     @Option(
@@ -59,6 +60,12 @@ struct Bench: ParsableCommand {
         help: ArgumentHelp(
             "What keys and values are kept as, of f32, bf16, int8; as the model says if left out.", valueName: "list"))
     var kv: String?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "What a training step rounds the operands of its products to, of f32, bf16.", valueName: "list"))
+    var precision: String = "f32"
 
     @Option(
         name: .long,
@@ -174,6 +181,11 @@ struct Bench: ParsableCommand {
                 CacheType(label: $0)
             }
             settings.caches = kinds
+        }
+        settings.precisions = try listed(
+            precision, "--precision", allowed: names(ProductPrecision.allCases.map(\.label))
+        ) {
+            ProductPrecision(label: $0)
         }
         settings.batches = try counts(batch, "--batch")
         settings.windows = try listed(
