@@ -15,6 +15,7 @@
 #include "conv_gather.inl.h"
 #include "conv_job.inl.h"
 #include "conv_few.inl.h"
+#include "conv_filters.inl.h"
 #include "conv_winograd.inl.h"
 #include "conv.inl.h"
 #include "conv_weights.inl.h"
