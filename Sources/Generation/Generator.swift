@@ -81,14 +81,36 @@ public final class Generator {
                 try run.pass()
             }
             let seconds = (ContinuousClock.now - start) / .seconds(1)
+            let first = run.firstDraw.map { ($0 - start) / .seconds(1) }
             progress(
                 GenerationProgress(
                     finished: run.finishedCount, active: run.activeCount, rows: run.sampleCount,
                     position: run.position, length: model.outputLength, drawn: run.drawn, toDraw: toDraw,
-                    passes: run.passes, tokensPerSecond: seconds > 0 ? Double(run.drawn) / seconds : 0))
+                    passes: run.passes, tokensPerSecond: seconds > 0 ? Double(run.drawn) / seconds : 0,
+                    secondsToFirst: first))
             while let sample = run.takeFinished() { try body(sample) }
         }
         return GenerationStatistics(ids: run.drawn, passes: run.passes)
+    }
+
+    /// Draws the first id of a prompt and no more.
+    ///
+    /// - Parameters:
+    ///   - prompt: what to generate from.
+    ///   - options: how to draw.
+    /// - Returns: the id that ``generate(_:options:batch:cancellation:progress:)`` puts behind the given ones in sample 0;
+    ///   `nil` when a whole output is given.
+    /// - Throws: ``GenerationError`` and ``TensorError`` likewise.
+    public func firstID(of prompt: GenerationPrompt, options: SamplingOptions) throws -> Int? {
+        var options = options
+        options.samples = 1
+        try validate([prompt], options: options, batch: 1)
+        var run = DecodingRun(
+            model, prompts: [prompt], options: options, emptyPrompt: emptyPrompt, batch: 1, cacheType: cacheType)
+        return try withoutGradients {
+            try run.fill()
+            return run.newest
+        }
     }
 
     /// Checks what ``generate(_:options:batch:cancellation:progress:)`` is going to be given, so that nothing need be

@@ -78,6 +78,21 @@ import Testing
         #expect(try ids(TinyModels.prompts, options) == [all[0], all[3], all[6]])
     }
 
+    @Test("the first id alone is that of a whole generation, with and without guidance and given ids")
+    func firstID() throws {
+        let generator = Generator(try TinyModels.textVideo(), emptyPrompt: TinyModels.emptyPrompt)
+        for (index, guidance) in [1.0, 3.0].enumerated() {
+            let options = SamplingOptions(seed: 4, guidance: guidance, samples: 2)
+            let prompt = GenerationPrompt(ids: TinyModels.prompts[index].ids, firstIDs: Array(0..<5 * index))
+            var waits: [Double?] = []
+            let whole = try generator.generate([prompt], options: options) { waits.append($0.secondsToFirst) }
+            #expect(try generator.firstID(of: prompt, options: options) == whole[0].ids[5 * index])
+            #expect(waits.allSatisfy { $0 == waits[0] && ($0 ?? 0) > 0 })
+        }
+        let given = GenerationPrompt(ids: TinyModels.prompts[0].ids, firstIDs: Array(repeating: 1, count: 32))
+        #expect(try generator.firstID(of: given, options: SamplingOptions()) == nil)
+    }
+
     @Test("decoding with the cache draws what whole passes without it draw", arguments: WeightPrecision.allCases)
     func uncached(_ weights: WeightPrecision) throws {
         let model = try TinyModels.textVideo()

@@ -67,6 +67,7 @@ struct GenerationJob {
         var report = ClipReport()
         var sequences: [[Int]] = []
         var speed = 0.0
+        var firstDraw: ContinuousClock.Instant?
         let statistics: GenerationStatistics
         let progress = ProgressLine(console)
         do {
@@ -74,6 +75,7 @@ struct GenerationJob {
                 sources, options: sampling, batch: batch, cancellation: Interruption.flag,
                 progress: { state in
                     speed = state.tokensPerSecond
+                    firstDraw = state.secondsToFirst.map { start + .seconds($0) }
                     progress.update(Self.text(state))
                 },
                 each: { sample in
@@ -99,7 +101,7 @@ struct GenerationJob {
         }
         if let manifest = plan.manifest { try report.writeManifest(to: manifest) }
         if let tokensOut { try tokenFile(sequences).write(to: tokensOut, overwrite: output.force) }
-        finish(report, statistics, speed: speed, seconds: (ContinuousClock.now - start) / .seconds(1))
+        finish(report, statistics, speed: speed, firstDraw: firstDraw, since: start)
     }
 
     private func details(_ sample: GeneratedSample) -> JSONObject {
@@ -122,7 +124,8 @@ struct GenerationJob {
     }
 
     private func finish(
-        _ report: ClipReport, _ statistics: GenerationStatistics, speed: Double, seconds: Double
+        _ report: ClipReport, _ statistics: GenerationStatistics, speed: Double, firstDraw: ContinuousClock.Instant?,
+        since start: ContinuousClock.Instant
     ) {
         guard console.isJSON else {
             guard !console.isQuiet else { return }
@@ -132,10 +135,16 @@ struct GenerationJob {
         }
         var result: JSONObject = [
             "model": .string(model.path), "seed": seedValue(sampling.seed), "clips": report.json,
-            "refused": .integer(refused), "seconds": .number(rounded(seconds)),
+            "refused": .integer(refused),
+            "seconds": .number(rounded((ContinuousClock.now - start) / .seconds(1))),
             "tokens_per_second": .number(rounded(speed)), "ids": .integer(statistics.ids),
             "passes": .integer(statistics.passes),
         ]
+        if let firstDraw {
+            // The program's own start is part of what a person waits for.
+            let waited = (firstDraw - ProcessStart.instant) / .seconds(1)
+            result["seconds_to_first_id"] = .number(rounded(waited))
+        }
         if let tokensOut { result["tokens"] = .string(tokensOut) }
         print(JSONValue.object(result).serialized(pretty: true), terminator: "")
     }
