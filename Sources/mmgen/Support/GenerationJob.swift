@@ -54,6 +54,8 @@ struct GenerationJob {
         let generator = Generator(gpt, emptyPrompt: emptyPrompt, cacheType: model.cache)
         let sources = prompts.map { GenerationPrompt(ids: $0.ids, firstIDs: firstIDs) }
         try generator.validate(sources, options: sampling, batch: batch)
+        // Their turn comes when the first clip is drawn.
+        FFmpeg.loadAhead()
         try plan.prepared { try generate(sources, generator, plan) }
         if refused > 0 { throw PartlyDone(failed: refused, total: refused + prompts.count) }
     }
