@@ -59,10 +59,9 @@ struct DecodingRun {
         slots = Array(repeating: nil, count: slotCount)
         cache = model.makeCache(rows: guidance.isActive ? 2 * slotCount : slotCount, type: cacheType)
         prefixes = PromptPrefixes(model, type: cacheType)
-        let decoder = model.decoderConfiguration
         policy = WindowPolicy(
             options.window, rowsPerSample: guidance.isActive ? 2 : 1,
-            weights: 12 * decoder.layers * decoder.width * decoder.width)
+            weights: model.decoderWeights, precision: model.precision)
         guesses = Guesses(latentShape: model.latentShape)
     }
 
