@@ -65,8 +65,6 @@ struct DecodingRun {
         guesses = Guesses(latentShape: model.latentShape)
     }
 
-    /// Whether every sample was handed over.
-    var isDone: Bool { nextOut == sampleCount }
     /// Samples that are finished, handed over or not.
     var finishedCount: Int { nextOut + finished.count }
     /// The last id drawn of the first sample in flight.

@@ -54,13 +54,16 @@ struct GenerationJob {
         let generator = Generator(gpt, emptyPrompt: emptyPrompt, cacheType: model.cache)
         let sources = prompts.map { GenerationPrompt(ids: $0.ids, firstIDs: firstIDs) }
         try generator.validate(sources, options: sampling, batch: batch)
-        // Their turn comes when the first clip is drawn.
-        FFmpeg.loadAhead()
+        // Their turn comes when the first clip is drawn. Beside large weights their memory would add to the peak.
+        if gpt.decoderBytes < Self.largeBytes { FFmpeg.loadAhead() }
         try plan.prepared { try generate(sources, generator, plan) }
         if refused > 0 { throw PartlyDone(failed: refused, total: refused + prompts.count) }
     }
 
     // MARK: - Parts
+
+    /// From as many bytes on, weights are what takes the most memory of a job.
+    private static let largeBytes = 1 << 28
 
     /// Generates, decodes and writes clip after clip, then what goes beside them.
     private func generate(_ sources: [GenerationPrompt], _ generator: Generator, _ plan: OutputPlan) throws {
@@ -74,7 +77,7 @@ struct GenerationJob {
         let progress = ProgressLine(console)
         do {
             statistics = try generator.generate(
-                sources, options: sampling, batch: batch, cancellation: Interruption.flag,
+                sources, options: sampling, batch: batch, cancellation: Interruption.flag, isLast: true,
                 progress: { state in
                     speed = state.tokensPerSecond
                     firstDraw = state.secondsToFirst.map { start + .seconds($0) }
