@@ -45,6 +45,7 @@ public final class Benchmark {
         let threads = Threads.count
         defer { Threads.count = threads }
         (rows, limits) = ([], [:])
+        try measureFirstToken()
         try measureGeneration()
         try measureCoding()
         try measureTraining()

@@ -3,8 +3,8 @@ import Tensors
 
 /// What is measured: every stage under every combination of the lists that concern it.
 public struct BenchmarkSettings: Sendable, Hashable {
-    /// The stages, in the order they are measured.
-    public var stages = BenchmarkStage.allCases
+    /// The stages, in the order they are reported; all that need no files.
+    public var stages = BenchmarkStage.allCases.filter { !$0.needsFiles }
     /// What the GPT's linear weights are kept as; `nil` as they are.
     public var weights: [WeightPrecision?] = [nil]
     /// What keys and values are kept as; `nil` as the model says.

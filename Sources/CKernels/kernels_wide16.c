@@ -1,4 +1,5 @@
-// The AVX-512 source on an AVX2 processor, each vector split in two: lets tests run it anywhere; never chosen by itself (see variants.h).
+// The AVX-512 source, line for line, on an AVX2 processor, each vector split in two: lets tests run it anywhere; never chosen
+// by itself (see variants.h). A test holds its macros to those of kernels_avx512.c.
 //
 // Memory: as the included sources state.
 #include "variant_prelude.h"
@@ -9,6 +10,7 @@
 #define MM_LANES 16
 #define MM_ROWS 14
 #define MM_HAS_FMA 1
+#define MM_INTEGERS_256 1
 // Every function over a split vector is inlined: no call has to agree on how such a vector is passed.
 #pragma clang diagnostic ignored "-Wpsabi"
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)

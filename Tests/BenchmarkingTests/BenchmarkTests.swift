@@ -36,7 +36,8 @@ enum TinySubject {
     @Test("every stage of a small model is measured, and its row holds what a reader needs")
     func everyStage() throws {
         let report = try Benchmark(TinySubject.subject, settings: TinySubject.settings).run()
-        #expect(report.rows.map(\.stage) == BenchmarkStage.allCases)
+        #expect(report.rows.map(\.stage) == BenchmarkStage.allCases.filter { $0 != .firstToken })
+        #expect(TinySubject.subject.stages == report.rows.map(\.stage))
         for row in report.rows {
             #expect(row.seconds.values.count == 2)
             #expect(row.seconds.least > 0 && row.rate > 0)
@@ -62,6 +63,27 @@ enum TinySubject {
         #expect(report.table[0].contains("precision") && report.csv.contains(",bf16,"))
         settings.precisions = []
         #expect(throws: BenchmarkError.self) { try settings.validate() }
+    }
+
+    @Test("the first token is measured from a model directory, which random weights have none of")
+    func firstToken() throws {
+        let path = NSTemporaryDirectory() + "mmgen-bench-test-\(UUID().uuidString)"
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let module = try ModelRegistry.build("text_video_gpt", arguments: TinySubject.arguments, source: "test")
+        try PretrainedModel.write(
+            module: module, name: "text_video_gpt", arguments: TinySubject.arguments, to: path)
+        var settings = TinySubject.settings
+        settings.stages = [.firstToken]
+        settings.weights = [nil, .int8]
+        let subject = try BenchmarkSubject(directory: path)
+        #expect(subject.stages == BenchmarkStage.allCases)
+        let report = try Benchmark(subject, settings: settings).run()
+        #expect(report.rows.map(\.weights) == ["f32", "int8"])
+        #expect(report.rows.allSatisfy { $0.stage == .firstToken && $0.amount == 1 && ($0.share ?? 0) > 0 })
+        let error = #expect(throws: BenchmarkError.self) {
+            try Benchmark(TinySubject.subject, settings: settings).run()
+        }
+        #expect(error?.message.contains("no files, which first-token would measure") == true)
     }
 
     @Test("lists are combined, and rows stand stage by stage in the order of the settings")

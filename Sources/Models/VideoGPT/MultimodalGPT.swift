@@ -198,6 +198,28 @@ public final class MultimodalGPT: Module {
         }
     }
 
+    /// What the weights of the decoder's layers are kept as.
+    public var precision: WeightPrecision {
+        reducibleLayers.first { $0.key.hasPrefix("mm_decoder.") }?.layer.precision ?? .float32
+    }
+
+    /// Numbers that the decoder's layers multiply with: queries, keys, values, result (four squares of the width) and the
+    /// MLP (eight).
+    public var decoderWeights: Int {
+        let shape = decoderConfiguration
+        return 12 * shape.layers * shape.width * shape.width
+    }
+
+    /// What they take in memory, scales left out.
+    public var decoderBytes: Int {
+        switch precision {
+        case .float32: 4 * decoderWeights
+        case .bfloat16: 2 * decoderWeights
+        case .int8: decoderWeights
+        case .int4: decoderWeights / 2
+        }
+    }
+
     /// What a layer's weights are kept as when the model's are kept in a precision: the scores, where an error is seen at
     /// once, have 8 bits at least.
     public static func precision(of key: String, in precision: WeightPrecision) -> WeightPrecision {

@@ -110,7 +110,7 @@ struct Bench: ParsableCommand {
 
     func validate() throws {
         do {
-            try settings(isWhole: true).validate()
+            try settings(for: BenchmarkStage.allCases).validate()
         } catch {
             throw ValidationError(Console.sentence(error))
         }
@@ -128,7 +128,7 @@ struct Bench: ParsableCommand {
         let subject = try subject()
         let progress = ProgressLine(console)
         let benchmark = try Benchmark(
-            subject, settings: settings(isWhole: subject.hasGPT), cancellation: Interruption.flag,
+            subject, settings: settings(for: subject.stages), cancellation: Interruption.flag,
             progress: { progress.update($0) })
         let report: BenchmarkReport
         do {
@@ -156,8 +156,8 @@ struct Bench: ParsableCommand {
 
     /// What the flags ask for.
     ///
-    /// - Parameter isWhole: whether there is a GPT; its stages are left out of the default otherwise.
-    private func settings(isWhole: Bool) throws -> BenchmarkSettings {
+    /// - Parameter possible: the stages that the model has; all of them are measured if none is named.
+    private func settings(for possible: [BenchmarkStage]) throws -> BenchmarkSettings {
         let names = { (values: [String]) in values.joined(separator: ", ") }
         let counts = { (text: String, flag: String) in
             try listed(text, flag, allowed: "whole numbers") { Int($0) }
@@ -168,7 +168,7 @@ struct Bench: ParsableCommand {
                 try listed($0, "--stages", allowed: names(BenchmarkStage.allCases.map(\.rawValue))) {
                     BenchmarkStage(rawValue: String($0))
                 }
-            } ?? BenchmarkStage.allCases.filter { isWhole || !$0.needsGPT }
+            } ?? possible
         if let weights {
             let allowed = names(WeightPrecision.allCases.map(\.label))
             let kinds: [WeightPrecision] = try listed(weights, "--weights", allowed: allowed) {
