@@ -20,6 +20,7 @@ static int has_avx512(void) {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
+static int has_avx512vnni(void) { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
 #endif
 
 // The variant of that name if this processor can run it.
@@ -28,6 +29,7 @@ static const mm_variant *variant_named(const char *name) {
 #if defined(__x86_64__)
     if (strcmp(name, "avx2") == 0 && has_avx2()) return &mm_variant_avx2;
     if (strcmp(name, "avx512") == 0 && has_avx512()) return &mm_variant_avx512;
+    if (strcmp(name, "avx512vnni") == 0 && has_avx512vnni()) return &mm_variant_avx512vnni;
     if (strcmp(name, "wide16") == 0 && has_avx2()) return &mm_variant_wide16;
 #endif
     return NULL;
@@ -35,6 +37,7 @@ static const mm_variant *variant_named(const char *name) {
 
 static const mm_variant *best_variant(void) {
 #if defined(__x86_64__)
+    if (has_avx512vnni()) return &mm_variant_avx512vnni;
     if (has_avx512()) return &mm_variant_avx512;
     if (has_avx2()) return &mm_variant_avx2;
 #endif

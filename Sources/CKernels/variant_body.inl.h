@@ -9,6 +9,7 @@
 #include "gemm.inl.h"
 #include "weights_bf16.inl.h"
 #include "weights_rows.inl.h"
+#include "integer_dots.inl.h"
 #include "weights_int8.inl.h"
 #include "weights_int4.inl.h"
 #include "weights_gemm.inl.h"

@@ -36,12 +36,12 @@ void mm_set_out_of_memory(void (*handler)(size_t bytes));
 
 // ---- Instruction sets (dispatch.c) -----------------------------------------------------------------------------------
 
-// "baseline", "avx2" or "avx512": what is in use. The environment variable MMGEN_ISA caps it (same names).
+// "baseline", "avx2", "avx512" or "avx512vnni": what is in use. The environment variable MMGEN_ISA caps it (same names).
 const char *mm_isa_name(void);
 // Caps the instruction set from now on; returns 0, or -1 when the processor lacks it. For tests and benchmarks.
 int mm_set_isa(const char *name);
-// The same for kernels called from this thread only (NULL: as everyone else). "wide16" runs the source of "avx512" on an
-// AVX2 processor. For tests that run beside others.
+// The same for kernels called from this thread only (NULL: as everyone else). "wide16" runs the source of "avx512vnni" on
+// an AVX2 processor. For tests that run beside others.
 int mm_set_isa_for_thread(const char *name);
 
 // ---- Products (gemm) -------------------------------------------------------------------------------------------------
