@@ -23,10 +23,11 @@ public struct TrainingSettings: Sendable, Equatable {
     public var schedule = LearningRateSchedule.Shape.cosine
     /// The rate at the end, as a share of the highest.
     public var finalRateShare = 0.05
-    /// AdamW's weight decay.
-    public var weightDecay = 0.01
-    /// AdamW's second decay rate.
-    public var beta2 = 0.999
+    /// With the schedule `step`: the steps between changes of the rate, and what it is multiplied by.
+    public var stepSize = 1000
+    public var stepFactor = 0.1
+    /// What moves the parameters.
+    public var optimizer = OptimizerSettings()
     /// The largest norm of the gradient; larger ones are scaled down. Zero: never.
     public var clipNorm = 1.0
     /// The decay of the running average of parameters. Zero: none is kept.
@@ -48,11 +49,13 @@ public struct TrainingSettings: Sendable, Equatable {
     public init() {}
 
     /// The keys in a configuration file, in its order.
-    public static let keys = [
-        "steps", "batch_size", "accumulation", "activation_checkpointing", "precision", "learning_rate", "warmup_steps",
-        "schedule", "final_rate_share", "weight_decay", "beta2", "clip_norm", "ema_decay", "seed", "log_every",
-        "tensorboard", "evaluate_every", "checkpoint_every", "keep_checkpoints",
-    ]
+    public static let keys =
+        [
+            "steps", "batch_size", "accumulation", "activation_checkpointing", "precision", "learning_rate",
+            "warmup_steps",
+            "schedule", "final_rate_share", "step_size", "step_factor", "clip_norm", "ema_decay", "seed", "log_every",
+            "tensorboard", "evaluate_every", "checkpoint_every", "keep_checkpoints",
+        ] + OptimizerSettings.keys
 
     /// Reads the settings a configuration states and leaves the others as they are.
     ///
@@ -72,8 +75,9 @@ public struct TrainingSettings: Sendable, Equatable {
             "schedule", oneOf: LearningRateSchedule.Shape.allCases.map(\.rawValue), default: schedule.rawValue)
         schedule = LearningRateSchedule.Shape(rawValue: shape) ?? schedule
         finalRateShare = try fields.double("final_rate_share", default: finalRateShare)
-        weightDecay = try fields.double("weight_decay", default: weightDecay)
-        beta2 = try fields.double("beta2", default: beta2)
+        stepSize = try fields.integer("step_size", in: many, default: stepSize)
+        stepFactor = try fields.double("step_factor", default: stepFactor)
+        try optimizer.read(fields)
         clipNorm = try fields.double("clip_norm", default: clipNorm)
         emaDecay = try fields.double("ema_decay", default: emaDecay)
         seed = UInt64(try fields.integer("seed", in: 0...Int.max, default: Int(clamping: seed)))
@@ -84,7 +88,7 @@ public struct TrainingSettings: Sendable, Equatable {
         keepCheckpoints = try fields.integer("keep_checkpoints", in: many, default: keepCheckpoints)
         for (key, value, range) in [
             ("learning_rate", learningRate, 0.0...10.0), ("final_rate_share", finalRateShare, 0...1),
-            ("weight_decay", weightDecay, 0...10), ("beta2", beta2, 0...1), ("clip_norm", clipNorm, 0...1e9),
+            ("step_factor", stepFactor, 0...1), ("clip_norm", clipNorm, 0...1e9),
             ("ema_decay", emaDecay, 0...1),
         ] where !range.contains(value) {
             throw fields.mismatch(key, mustBe: "between \(range.lowerBound) and \(range.upperBound)")
@@ -96,23 +100,27 @@ public struct TrainingSettings: Sendable, Equatable {
 
     /// The settings as a configuration states them.
     public var json: JSONObject {
-        JSONObject([
-            ("steps", .integer(steps)), ("batch_size", .integer(batchSize)), ("accumulation", .integer(accumulation)),
-            ("activation_checkpointing", .bool(checkpointsActivations)), ("precision", .string(precision.label)),
-            ("learning_rate", .number(learningRate)), ("warmup_steps", .integer(warmupSteps)),
-            ("schedule", .string(schedule.rawValue)), ("final_rate_share", .number(finalRateShare)),
-            ("weight_decay", .number(weightDecay)), ("beta2", .number(beta2)), ("clip_norm", .number(clipNorm)),
-            ("ema_decay", .number(emaDecay)), ("seed", .integer(Int(clamping: seed))),
-            ("log_every", .integer(logEvery)), ("tensorboard", .bool(writesEvents)),
-            ("evaluate_every", .integer(evaluateEvery)),
-            ("checkpoint_every", .integer(checkpointEvery)), ("keep_checkpoints", .integer(keepCheckpoints)),
-        ])
+        JSONObject(
+            [
+                ("steps", .integer(steps)), ("batch_size", .integer(batchSize)),
+                ("accumulation", .integer(accumulation)),
+                ("activation_checkpointing", .bool(checkpointsActivations)), ("precision", .string(precision.label)),
+                ("learning_rate", .number(learningRate)), ("warmup_steps", .integer(warmupSteps)),
+                ("schedule", .string(schedule.rawValue)), ("final_rate_share", .number(finalRateShare)),
+                ("step_size", .integer(stepSize)), ("step_factor", .number(stepFactor)),
+                ("clip_norm", .number(clipNorm)),
+                ("ema_decay", .number(emaDecay)), ("seed", .integer(Int(clamping: seed))),
+                ("log_every", .integer(logEvery)), ("tensorboard", .bool(writesEvents)),
+                ("evaluate_every", .integer(evaluateEvery)),
+                ("checkpoint_every", .integer(checkpointEvery)), ("keep_checkpoints", .integer(keepCheckpoints)),
+            ] + optimizer.members)
     }
 
     /// The learning rates of the run.
     public var rates: LearningRateSchedule {
         LearningRateSchedule(
-            shape: schedule, peak: learningRate, finalShare: finalRateShare, warmupSteps: warmupSteps, totalSteps: steps
-        )
+            shape: schedule, peak: learningRate, finalShare: finalRateShare, warmupSteps: warmupSteps,
+            totalSteps: steps,
+            stepSize: stepSize, stepFactor: stepFactor)
     }
 }

@@ -180,7 +180,7 @@ import Testing
             $0.accumulation = 1
             $0.learningRate = 0.02
             $0.warmupSteps = 10
-            $0.weightDecay = 0
+            $0.optimizer.weightDecay = 0
             $0.clipNorm = 1
             $0.emaDecay = 0
             $0.logEvery = 1
