@@ -157,7 +157,8 @@ typedef struct {
 static void pack_phase_weights(void *context, long block) {
     const weight_packing *job = context;
     const mm_conv *s = job->shape;
-    const long taps = volume(s->kernel), first = block * packed_channels, last = least(first + packed_channels, s->in_channels);
+    const long taps = volume(s->kernel), first = block * packed_channels;
+    const long last = least(first + packed_channels, s->in_channels);
     for (long out = 0; out < s->out_channels; out++)
         for (long channel = first; channel < last; channel++) {
             const float *from = job->w + (out * s->in_channels + channel) * taps;

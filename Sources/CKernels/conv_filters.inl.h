@@ -39,8 +39,8 @@ static void filter_weights(int filter, const float *a, long step, float *u, long
     }
 }
 
-// filter_4_3: six neighbouring inputs to those of the products; in place if v is d. Those of filter_2_2 are d[0] - d[1], d[1]
-// and d[2] - d[1].
+// filter_4_3: six neighbouring inputs to those of the products; in place if v is d. Those of filter_2_2 are d[0] - d[1],
+// d[1] and d[2] - d[1].
 static void filter_inputs(const float *d, long step, float *v, long v_step, long width) {
     for (long x = 0; x < width; x += MM_LANES) {
         const vf d0 = load(d + x), d1 = load(d + step + x), d2 = load(d + 2 * step + x);

@@ -1,15 +1,18 @@
 // Convolution phases with two or three neighbouring taps along some axes, by minimal filters nested along these axes (see
 // conv_filters.inl.h): three taps along depth or height take half the products, two taps along any axis three quarters.
 //
-// Memory: the weights of every product are made once per call, in scratch, packed. A task takes a tile of columns, a column
-// being the neighbouring outputs that the filters make together: for some channels at a time it transforms the inputs into
-// panels, one set per product, and multiplies; the sums of the tile wait in scratch until they are joined and written out.
-// Phases that interleave along the width are joined first, so that whole lines are written.
+// Memory: the weights of every product are made once per call, in scratch, packed (of 240 by 240 channels, 230 KB a set).
+// A task takes a tile of columns, a column being the neighbouring outputs that the filters make together: for some channels
+// at a time it transforms the inputs into panels, one set per value that products take, and multiplies; the sums wait in
+// scratch until they are joined and written out. Phases that take turns along height and width read the same inputs: they
+// are a family, whose values are made once, and those along the width are joined first, so that whole lines are written.
+// For 240 channels, three taps along depth and a step of two along height and width, a tile of 64 columns keeps 6 MiB of
+// values and as much of sums, which the third-level cache holds.
 //
 // The result does not depend on how work is cut: neighbours are counted from the first output, whatever the tile. It
 // differs in its last bits from the plain product.
 enum { winograd_panels = 4, winograd_depth = 256, winograd_least_rows = MM_CONV_FOURS_CHANNELS, winograd_ahead = 4,
-       most_reads = 4, most_values = 6, most_phases = 4 };
+       most_reads = 4, most_values = 6 };
 
 // How a family reads along an axis: a step of its columns reads `reads` neighbours, of which the products take `values`:
 // for filter_4_3 and direct axes as many; in twos, an input or the difference of two.
@@ -168,15 +171,18 @@ static void multiply_phase(const winograd_family *f, const winograd_phase *w, lo
     for (int d = 0; d < n[0]->products; d++)
         for (int h = 0; h < n[1]->products; h++)
             for (int x = 0; x < n[2]->products; x++, sums += sums_step) {
-                const long set = ((d % n[0]->weights) * n[1]->weights + h % n[1]->weights) * n[2]->weights + x % n[2]->weights;
+                // filter_pair takes its only weight twice.
+                const long row = (d % n[0]->weights) * n[1]->weights + h % n[1]->weights;
+                const long set = row * n[2]->weights + x % n[2]->weights;
                 const long value = (w->value[0][d] * high + w->value[1][h]) * across + w->value[2][x];
-                multiply_block(rows, width, depth, weights + set * rows * depth, 0, 1, values + value * value_step, MM_PANEL,
-                               depth * MM_PANEL, sums, width, first > 0, NULL, 0, 0);
+                multiply_block(rows, width, depth, weights + set * rows * depth, 0, 1, values + value * value_step,
+                               MM_PANEL, depth * MM_PANEL, sums, width, first > 0, NULL, 0, 0);
             }
 }
 
 // Joins the sums of one row to lines of outputs, [outputs along depth][along height][columns * outputs along the width].
-static void winograd_outputs(const winograd_phase *w, const float *sums, long step, long width, float *spare, float *lines) {
+static void winograd_outputs(const winograd_phase *w, const float *sums, long step, long width, float *spare,
+                             float *lines) {
     const filter_counts *n[3] = {&filters[w->filter[0]], &filters[w->filter[1]], &filters[w->filter[2]]};
     const long plane = n[1]->products * n[2]->products;
     float *deep = spare, *high = spare + n[0]->outputs * plane * width;
@@ -210,8 +216,8 @@ static void write_in_turn(const float *a, const float *b, long of_a, long of_b, 
 }
 
 // One row's lines of phases that take turns along the width, those of a phase `lines_step` apart, to their places.
-static void winograd_spread(const winograd_family *f, int first, const float *lines, long lines_step, long width, long position,
-                            long columns, float *y) {
+static void winograd_spread(const winograd_family *f, int first, const float *lines, long lines_step, long width,
+                            long position, long columns, float *y) {
     const conv_phase *p = &f->phase[first].plain;
     const gather_axis *grid = f->from.axis;
     const long real[3] = {p->from.axis[0].count, p->from.axis[1].count, p->from.axis[2].count};
@@ -274,7 +280,8 @@ static void winograd_task(void *context, long index) {
         for (long r = 0; r < rows; r++) {
             const float *from = sums + r * width;
             for (int j = 0; j < f->across; j++) {
-                winograd_outputs(&f->phase[i + j], from, sums_step, width, lines + f->across * lines_step, lines + j * lines_step);
+                winograd_outputs(&f->phase[i + j], from, sums_step, width, lines + f->across * lines_step,
+                                 lines + j * lines_step);
                 from += winograd_products_of(&f->phase[i + j]) * sums_step;
             }
             if (conv->has_finish)

@@ -51,7 +51,8 @@ static winograd_reader open_reader(const winograd_family *f, const float *begin,
         r.together = (int *)(r.start + vectors * MM_LANES);
         for (long v = 0; v < vectors; v++) trace_vector(&r, v, position + v * MM_LANES, columns - v * MM_LANES);
     } else {
-        r.runs = mm_scratch_take(panels * (sizeof(traced_run) + sizeof(segment) * MM_PANEL * taps + sizeof(int32_t) * (taps + 1)));
+        r.runs = mm_scratch_take(panels * (sizeof(traced_run) + sizeof(segment) * MM_PANEL * taps +
+                                           sizeof(int32_t) * (taps + 1)));
         segment *segments = (segment *)(r.runs + panels);
         int32_t *starts = (int32_t *)(segments + MM_PANEL * taps * panels);
         for (long panel = 0; panel < panels; panel++) {
@@ -77,7 +78,7 @@ MM_INLINE void read_in_twos(const winograd_reader *r, long vector, long line, lo
     if (r->together[vector] && row[0] < 0) {
         for (int i = 0; i < reads; i++) store(to + i * MM_PANEL, splat(0));
     } else if (r->together[vector] && from >= r->begin && g->end - from >= 2 * MM_LANES + most_reads - 2) {
-        __builtin_prefetch(ahead + row[0]+ start[0]);
+        __builtin_prefetch(ahead + row[0] + start[0]);
         for (int i = 0; i < reads; i += 2) {
             const vf left = load(from + i), right = load(from + i + MM_LANES);
             store(to + i * MM_PANEL, (vf)((vi)even_lanes(left, right) & mask[i]));
