@@ -88,8 +88,8 @@ static void fill_slab(const few_job *job, const float *x, long channels, long d,
 }
 
 // Asks for a share of what fill_slab will read: `count` of `parts` parts.
-static void prefetch_slab(const few_job *job, const float *x, long channels, long d, long h, long w, long part, long count,
-                          long parts) {
+static void prefetch_slab(const few_job *job, const float *x, long channels, long d, long h, long w, long part,
+                          long count, long parts) {
     const long rows = channels * (job->reach[0] + 1) * job->slab_h, line = 64 / sizeof(float);
     for (long row = part * rows / parts; row < (part + count) * rows / parts; row++) {
         long from, to;
@@ -133,8 +133,8 @@ static void few_task(void *context, long index) {
                            job->offset[i], sums + i * job->tile_floats + y * job->row + x, sum_row, channel > 0);
                     // While this chunk is worked on, the next comes from memory.
                     const long line = i * tall + y, lines = conv->phases * tall;
-                    prefetch_slab(job, from + channels * channel_step, ahead, d, h, w, line * across + x, panels * MM_PANEL,
-                                  lines * across);
+                    prefetch_slab(job, from + channels * channel_step, ahead, d, h, w, line * across + x,
+                                  panels * MM_PANEL, lines * across);
                     x += panels * MM_PANEL;
                 }
         }

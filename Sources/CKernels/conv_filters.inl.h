@@ -18,48 +18,41 @@ typedef struct {
 // A direct axis has as many weights as taps, which count as channels do.
 static const filter_counts filters[] = {{1, 1, 1, 0}, {2, 2, 1, 0}, {2, 3, 3, 1}, {4, 6, 6, 1}};
 
-// Weights of one tap or more, the tap that reads the input at the front first.
+// Weights of two or three taps, the one that reads the input at the front first.
 static void filter_weights(int filter, const float *a, long step, float *u, long u_step, long width) {
-    for (long i = 0; i < width; i++, a++, u++) {
+    for (long x = 0; x < width; x += MM_LANES) {
+        const vf a0 = load(a + x), a1 = load(a + step + x);
         if (filter == filter_2_2) {
-            const float a0 = a[0], a1 = a[step];
-            u[0] = a0;
-            u[u_step] = a0 + a1;
-            u[2 * u_step] = a1;
+            store(u + x, a0);
+            store(u + u_step + x, a0 + a1);
+            store(u + 2 * u_step + x, a1);
         } else {
-            const float a0 = a[0], a1 = a[step], a2 = a[2 * step];
-            u[0] = a0 * 0.25f;
-            u[u_step] = (a0 + a1 + a2) * (-1.0f / 6);
-            u[2 * u_step] = (a0 - a1 + a2) * (-1.0f / 6);
-            u[3 * u_step] = a0 * (1.0f / 24) + a1 * (1.0f / 12) + a2 * (1.0f / 6);
-            u[4 * u_step] = a0 * (1.0f / 24) - a1 * (1.0f / 12) + a2 * (1.0f / 6);
-            u[5 * u_step] = a2;
+            const vf a2 = load(a + 2 * step + x), ends = a0 + a2;
+            const vf far = MM_FMA(splat(1.0f / 24), a0, splat(1.0f / 6) * a2), middle = splat(1.0f / 12) * a1;
+            store(u + x, splat(0.25f) * a0);
+            store(u + u_step + x, splat(-1.0f / 6) * (ends + a1));
+            store(u + 2 * u_step + x, splat(-1.0f / 6) * (ends - a1));
+            store(u + 3 * u_step + x, far + middle);
+            store(u + 4 * u_step + x, far - middle);
+            store(u + 5 * u_step + x, a2);
         }
     }
 }
 
-// Neighbouring inputs to those of the products; in place if v is d.
-static void filter_inputs(int filter, const float *d, long step, float *v, long v_step, long width) {
-    if (filter == filter_2_2) {
-        for (long x = 0; x < width; x += MM_LANES) {
-            const vf d0 = load(d + x), d1 = load(d + step + x), d2 = load(d + 2 * step + x);
-            store(v + x, d0 - d1);
-            store(v + v_step + x, d1);
-            store(v + 2 * v_step + x, d2 - d1);
-        }
-    } else {
-        for (long x = 0; x < width; x += MM_LANES) {
-            const vf d0 = load(d + x), d1 = load(d + step + x), d2 = load(d + 2 * step + x);
-            const vf d3 = load(d + 3 * step + x), d4 = load(d + 4 * step + x), d5 = load(d + 5 * step + x);
-            const vf a = MM_FMA(splat(-4), d2, d4), b = MM_FMA(splat(-4), d1, d3);
-            const vf e = d4 - d2, f = splat(2) * (d3 - d1);
-            store(v + x, MM_FMA(splat(4), d0, MM_FMA(splat(-5), d2, d4)));
-            store(v + v_step + x, a + b);
-            store(v + 2 * v_step + x, a - b);
-            store(v + 3 * v_step + x, e + f);
-            store(v + 4 * v_step + x, e - f);
-            store(v + 5 * v_step + x, MM_FMA(splat(4), d1, MM_FMA(splat(-5), d3, d5)));
-        }
+// filter_4_3: six neighbouring inputs to those of the products; in place if v is d. Those of filter_2_2 are d[0] - d[1],
+// d[1] and d[2] - d[1].
+static void filter_inputs(const float *d, long step, float *v, long v_step, long width) {
+    for (long x = 0; x < width; x += MM_LANES) {
+        const vf d0 = load(d + x), d1 = load(d + step + x), d2 = load(d + 2 * step + x);
+        const vf d3 = load(d + 3 * step + x), d4 = load(d + 4 * step + x), d5 = load(d + 5 * step + x);
+        const vf a = MM_FMA(splat(-4), d2, d4), b = MM_FMA(splat(-4), d1, d3);
+        const vf e = d4 - d2, f = splat(2) * (d3 - d1);
+        store(v + x, MM_FMA(splat(4), d0, MM_FMA(splat(-5), d2, d4)));
+        store(v + v_step + x, a + b);
+        store(v + 2 * v_step + x, a - b);
+        store(v + 3 * v_step + x, e + f);
+        store(v + 4 * v_step + x, e - f);
+        store(v + 5 * v_step + x, MM_FMA(splat(4), d1, MM_FMA(splat(-5), d3, d5)));
     }
 }
 
