@@ -33,6 +33,9 @@ enum mm_dtype { MM_F32, MM_F64, MM_BF16, MM_F16, MM_I64, MM_I32, MM_U8, MM_BOOL 
     void mm_max_##S(long outer, long count, long inner, const T *x, T *y, int64_t *position);                          \
     /* the sum of squares, in double precision, of a contiguous run */                                                 \
     double mm_sum_squares_##S(long n, const T *x);                                                                     \
+    /* y[i] = x[i] * factor, or x[i] * 0 where number first + i of the stream lies below `probability`; first % 32 == 0 */ \
+    void mm_dropout_##S(long n, const T *x, uint64_t seed, uint64_t stream, uint64_t first, double probability,        \
+                        T factor, T *y);                                                                               \
     void mm_softmax_##S(long rows, long n, const T *x, T *y);                                                          \
     void mm_log_softmax_##S(long rows, long n, const T *x, T *y);                                                      \
     /* gx = y * (gy - sum(gy * y)) for softmax, gx = gy - exp(y) * sum(gy) for its logarithm */                        \
