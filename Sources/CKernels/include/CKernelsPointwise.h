@@ -78,9 +78,9 @@ MM_POINTWISE(double, f64)
 // y (contiguous) = x with steps, and y with steps = x (contiguous), for elements of 1, 2, 4 or 8 bytes.
 void mm_gather_strided(long size, long rank, const long *shape, const void *x, const long *steps, void *y);
 void mm_scatter_strided(long size, long rank, const long *shape, const void *x, void *y, const long *steps);
-// Activations that keep 16 bits (bf16, rounded to nearest even). kept = rounded x, y = rounded f(kept); kept may be NULL,
-// then y = rounded f(x).
-void mm_unary_bf16(int op, long n, const float *x, uint16_t *kept, uint16_t *y);
+// y[i] = f(x[i]) rounded to nearest even to 16 bits (bf16), of floats and of numbers of 16 bits.
+void mm_unary_bf16(int op, long n, const float *x, uint16_t *y);
+void mm_unary_of_bf16(int op, long n, const uint16_t *x, uint16_t *y);
 // gx[i] = gy[i] * f'(x[i]); y = f(x) may be used.
 void mm_unary_gradient_bf16(int op, long n, const uint16_t *x, const uint16_t *y, const float *gy, float *gx);
 // y[i] = x[i] rounded to a float whose lower half is zero.
