@@ -165,7 +165,7 @@ import Testing
         #expect(differenceInBits(try #require(y.sum().backward()[x]), y) == nil)
     }
 
-    @Test("dropout drops where the stream's uniform number lies below the probability, and the tape keeps nothing of it")
+    @Test("dropout drops where the stream's number lies below the probability, and the tape keeps nothing of it")
     func dropoutStream() throws {
         // Longer than a range of threads, and no multiple of what the generator makes at once.
         let (key, count) = (RandomKey(seed: 3), 70_001)
