@@ -105,7 +105,7 @@ static operand rows_of(const attention_job *job, const void *base, long first, l
 }
 static operand turned(operand x) { return (operand){x.at, x.col, x.row, x.kind}; }
 
-// A block of rows as floats: where they lie, or widened into `wide`.
+// A row as floats: where they lie, or widened into `wide`.
 static const float *float_row(operand x, long row, long count, float *wide) {
     const operand from = part(x, row, 0);
     if (x.kind != kind_halves) return from.at;
@@ -202,6 +202,7 @@ static void attention_backward_task(void *context, long index) {
             }
             const float *go_row = float_row(go, r, s->value_dim, wide);
             const float *o_row = float_row(o, r, s->value_dim, wide + s->value_dim);
+            // In the order of the product above: where a query sees one key only, the two cancel.
             float mean = 0;
             for (long c = 0; c < s->value_dim; c++) mean += go_row[c] * o_row[c];
             const vf shift = splat(mean), scale = splat((float)s->scale);

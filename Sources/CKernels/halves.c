@@ -41,16 +41,21 @@ CLONES void mm_round_bf16(long n, const float *x, float *y) {
     }
 }
 
-void mm_unary_bf16(int op, long n, const float *x, uint16_t *kept, uint16_t *y) {
-    float input[block], output[block];
+void mm_unary_bf16(int op, long n, const float *x, uint16_t *y) {
+    float output[block];
     for (long i = 0; i < n; i += block) {
         const long count = n - i < block ? n - i : block;
-        if (kept) {
-            mm_narrow_bf16(count, x + i, kept + i);
-            mm_widen_bf16(count, kept + i, input);
-        }
-        mm_unary_f32(op, count, kept ? input : x + i, output);
+        mm_unary_f32(op, count, x + i, output);
         mm_narrow_bf16(count, output, y + i);
+    }
+}
+
+void mm_unary_of_bf16(int op, long n, const uint16_t *x, uint16_t *y) {
+    float input[block];
+    for (long i = 0; i < n; i += block) {
+        const long count = n - i < block ? n - i : block;
+        mm_widen_bf16(count, x + i, input);
+        mm_unary_bf16(op, count, input, y + i);
     }
 }
 

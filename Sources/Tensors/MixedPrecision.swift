@@ -61,64 +61,87 @@ extension Activation {
     /// - Parameter x: `float32`.
     public func rounded(_ x: Tensor) -> Tensor {
         precondition(x.dtype == .float32, "rounded: an activation of \(x.dtype.rawValue) values")
-        let code: mm_unary
-        switch self {
-        case .identity: return x.roundedOperand()
-        case .relu: code = MM_UNARY_RELU
-        case .gelu: code = MM_UNARY_GELU
-        case .quickGELU: code = MM_UNARY_QUICK_GELU
+        guard let code = unaryCode else { return x.roundedOperand() }
+        if self != .relu {
+            let kept = x.roundedOperand().contiguous().detached
+            return ofRounded(kept).recorded(from: [x]) { [gradient($0, at: kept)] }
         }
-        let operation = Int32(code.rawValue)
+        // The rectifier's result is positive where its input is, and rounding does not change that.
         let dense = x.contiguous().detached
         let y = Tensor(uninitialized: x.shape, dtype: .bfloat16)
-        // The rectifier's result is positive where its input is.
-        let kept = self == .relu ? y : Tensor(uninitialized: x.shape, dtype: .bfloat16)
-        withTensors(dense, kept, y) {
-            let keeps = self != .relu
+        withTensors(dense, y) {
             parallelRanges(dense.count, grain: elementGrain) { range in
-                let at = range.lowerBound
                 mm_unary_bf16(
-                    operation, range.count, dense.pointer(Float.self) + at,
-                    keeps ? kept.mutablePointer(UInt16.self) + at : nil, y.mutablePointer(UInt16.self) + at)
+                    code, range.count, dense.pointer(Float.self) + range.lowerBound,
+                    y.mutablePointer(UInt16.self) + range.lowerBound)
             }
         }
-        return y.recorded(from: [x]) { gradient in
-            let gy = gradient.contiguous()
-            let gx = Tensor(uninitialized: kept.shape, dtype: .float32)
-            withTensors(kept, gy) {
-                parallelRanges(kept.count, grain: elementGrain) { range in
-                    let x = kept.pointer(UInt16.self) + range.lowerBound
-                    mm_unary_gradient_bf16(
-                        operation, range.count, x, x, gy.pointer(Float.self) + range.lowerBound,
-                        gx.mutablePointer(Float.self) + range.lowerBound)
-                }
+        return y.recorded(from: [x]) { [gradient($0, at: y)] }
+    }
+
+    /// The rounded result for a rounded input; not recorded.
+    fileprivate func ofRounded(_ x: Tensor) -> Tensor {
+        guard let code = unaryCode else { return x }
+        let y = Tensor(uninitialized: x.shape, dtype: .bfloat16)
+        withTensors(x, y) {
+            parallelRanges(x.count, grain: elementGrain) { range in
+                let at = range.lowerBound
+                mm_unary_of_bf16(
+                    code, range.count, x.pointer(UInt16.self) + at, y.mutablePointer(UInt16.self) + at)
             }
-            return [gx]
         }
+        return y
+    }
+
+    /// The kernels' number of the function; `nil` for the identity.
+    private var unaryCode: Int32? {
+        switch self {
+        case .identity: nil
+        case .relu: Int32(MM_UNARY_RELU.rawValue)
+        case .gelu: Int32(MM_UNARY_GELU.rawValue)
+        case .quickGELU: Int32(MM_UNARY_QUICK_GELU.rawValue)
+        }
+    }
+
+    /// The gradient at what ``rounded(_:)`` keeps.
+    fileprivate func gradient(_ gradient: Tensor, at kept: Tensor) -> Tensor {
+        guard let code = unaryCode else { return gradient }
+        let gy = gradient.contiguous()
+        let gx = Tensor(uninitialized: kept.shape, dtype: .float32)
+        withTensors(kept, gy) {
+            parallelRanges(kept.count, grain: elementGrain) { range in
+                let x = kept.pointer(UInt16.self) + range.lowerBound
+                mm_unary_gradient_bf16(
+                    code, range.count, x, x, gy.pointer(Float.self) + range.lowerBound,
+                    gx.mutablePointer(Float.self) + range.lowerBound)
+            }
+        }
+        return gx
     }
 }
 
 // MARK: - Linear layers
 
 extension Tensor {
-    /// `x weightᵀ + bias` for this tensor as an operand, `[..., inputs]`; the result is `float32`.
-    func linearOfRounded(_ weight: Tensor, bias: Tensor?) -> Tensor {
-        let (x, w) = (contiguous().detached, weight.detached)
+    /// `activation(x) weightᵀ + bias` of rounded operands, for this tensor as `[..., inputs]`; the result is `float32`.
+    ///
+    /// - Parameter activation: of a `float32` tensor, which is rounded first; the tape keeps that and makes the activation
+    ///   again when it is wanted.
+    public func linearOfRounded(_ weight: Tensor, bias: Tensor?, after activation: Activation = .identity) -> Tensor {
+        let (kept, w) = (roundedOperand().contiguous().detached, weight.detached)
         let (outputs, inputs) = (w.shape[0], w.shape[1])
-        let rows = x.shape.dropLast().reduce(1, *)
-        let result = roundedProduct(
-            x.reshaped(to: [rows, inputs]), w.transposed(), bias: bias?.detached.contiguous())
+        let rows = kept.shape.dropLast().reduce(1, *)
+        func operand() -> Tensor { activation.ofRounded(kept).reshaped(to: [rows, inputs]) }
+        let result = roundedProduct(operand(), w.transposed(), bias: bias?.detached.contiguous())
         let all = [self, weight] + (bias.map { [$0] } ?? [])
         let (needsX, needsW, hasBias) = (node != nil, weight.node != nil, bias != nil)
-        return result.reshaped(to: x.shape.dropLast() + [outputs]).recorded(from: all) { gradient in
+        return result.reshaped(to: kept.shape.dropLast() + [outputs]).recorded(from: all) { gradient in
             let g = gradient.contiguous().reshaped(to: [rows, outputs])
-            let operand = g.cast(to: .bfloat16)
-            var gradients: [Tensor?] = [
-                needsX ? roundedProduct(operand, w).reshaped(to: x.shape) : nil,
-                needsW ? roundedProduct(operand.transposed(), x.reshaped(to: [rows, inputs])) : nil,
-            ]
-            if hasBias { gradients.append(g.sum(axes: [0])) }
-            return gradients
+            let rounded = g.cast(to: .bfloat16)
+            let gw = needsW ? roundedProduct(rounded.transposed(), operand()) : nil
+            let gx =
+                needsX ? activation.gradient(roundedProduct(rounded, w).reshaped(to: kept.shape), at: kept) : nil
+            return [gx, gw] + (hasBias ? [g.sum(axes: [0])] : [])
         }
     }
 }

@@ -103,6 +103,28 @@ struct MixedPrecisionTests {
         #expect(differenceInBits(Activation.identity.rounded(x), x.cast(to: .bfloat16)) == nil)
     }
 
+    @Test("a linear layer behind an activation has the bits of the two, and keeps the activation's input only")
+    func linearAfterActivation() throws {
+        let inputs = [values([37, 260], 1), values([24, 260], 2), values([24], 3)]
+        for activation in Activation.allCases {
+            let apart = results(inputs) { activation.rounded($0[0]).linear($0[1], bias: $0[2]) }
+            let joined = results(inputs) { $0[0].linearOfRounded($0[1], bias: $0[2], after: activation) }
+            #expect(differenceInBits(joined.output, apart.output) == nil, "\(activation)")
+            try #require(joined.gradients.count == 3 && apart.gradients.count == 3)
+            for (a, b) in zip(joined.gradients, apart.gradients) {
+                // The rectifier's input may differ from its result where it is negative, nowhere else.
+                #expect(differenceInBits(a, b) == nil, "\(activation)")
+            }
+        }
+        let leaves = inputs.map { $0.tracked() }
+        let meter = MemoryMeter()
+        let live = meter.measuring {
+            let y = (leaves[0] * 1.5).linearOfRounded(leaves[1], bias: leaves[2], after: .quickGELU)
+            return withExtendedLifetime(y) { meter.count.live }
+        }
+        #expect(live == 37 * 260 * 2 + 37 * 24 * 4)
+    }
+
     @Test("rounding is to nearest even, keeps signs, infinities and NaN, and overflows to infinity")
     func rounding() {
         let pairs: [(UInt32, UInt16)] = [

@@ -52,6 +52,7 @@ private let declarationsOutsideTheTable: [String: String] = [
     "repeatPositions(of:to:)": "for measurements, BenchmarkingTests",
     "roundedOperand()": "rounds, MixedPrecisionTests",
     "rounded(_:)": "rounds, MixedPrecisionTests",
+    "linearOfRounded(_:bias:after:)": "rounds, MixedPrecisionTests",
     "whenExhausted(_:)": "how the process ends, StoragePoolTests",
 ]
 

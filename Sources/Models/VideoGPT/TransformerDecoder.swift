@@ -87,7 +87,7 @@ public final class FeedForward: Module {
 
     func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor {
         guard context.precision != .float32 else { return self(x) }
-        return fall(context.operand(rise(x, context), after: activation))
+        return fall(rise(x, context), after: activation, context)
     }
 }
 

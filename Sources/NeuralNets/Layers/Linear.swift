@@ -105,7 +105,18 @@ public final class Linear: Module, ProductLayer {
         return (packed, biases.isEmpty ? nil : concatenated(biases))
     }
 
-    public func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor { self(context.operand(x)) }
+    public func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor {
+        // Weights of fewer bits have a rule of their own for what they are multiplied with.
+        self(isReduced ? x : context.operand(x))
+    }
+
+    /// Applies the layer to an activation of `x`, which only this layer reads.
+    ///
+    /// Where operands are rounded the tape keeps the rounded `x`, and makes the activation of it again.
+    public func callAsFunction(_ x: Tensor, after activation: Activation, _ context: ForwardContext) -> Tensor {
+        guard context.precision == .bfloat16, x.dtype == .float32, !isReduced else { return self(activation(x)) }
+        return x.linearOfRounded(weight, bias: bias?.wrappedValue, after: activation)
+    }
 
     /// Applies the layer and an activation in one pass, of rounded operands if `x` is one.
     public func callAsFunction(_ x: Tensor, activation: Activation = .identity) -> Tensor {
