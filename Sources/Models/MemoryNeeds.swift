@@ -116,9 +116,11 @@ extension MultimodalGPT {
 
     /// Bytes that reading prompts takes at least, the caches of what was read included.
     public func prefillBytes(prompts: Int, length: Int, cache: CacheType = .float32) -> Double {
-        // Beside a layer's input, its MLP is four times as wide.
-        let layer = 5 * floatBytes * Double(decoderConfiguration.width)
-        return Double(prompts) * Double(length) * (cacheBytesPerPosition(cache) + layer)
+        let tokens = Double(prompts) * Double(length)
+        let together = min(tokens, Double(TransformerDecoder.tokensAtOnce))
+        // Beside a layer's input, its MLP is four times as wide; tokens whose turn is another wait.
+        let vectors = (tokens > together ? tokens : 0) + 5 * together
+        return tokens * cacheBytesPerPosition(cache) + vectors * floatBytes * Double(decoderConfiguration.width)
     }
 
     /// Bytes that a pass of training takes at least, beside the parameters.

@@ -113,6 +113,9 @@ public final class TransformerDecoder: Module {
     let layers: [TransformerDecoderLayer]
     /// What it was built from.
     public let configuration: TransformerDecoderConfiguration
+    /// New tokens that go through the layers together, at most: more take memory and no less time.
+    var tokensAtOnce = TransformerDecoder.tokensAtOnce
+    static let tokensAtOnce = 1024
 
     /// Builds the decoder of a configuration.
     public init(_ configuration: TransformerDecoderConfiguration, random: RandomKey) {
@@ -144,10 +147,38 @@ public final class TransformerDecoder: Module {
     }
 
     /// Applies all layers to new tokens, `[tokens, width]`, which the rows of the cache grow by.
+    ///
+    /// However many there are, a result has the bits that it has when they come one by one.
     public func callAsFunction(_ x: Tensor, cache: inout KeyValueCache, _ pieces: [CachePiece]) -> Tensor {
+        guard x.shape[0] > tokensAtOnce else { return applied(x, cache: &cache, pieces) }
+        var (results, first) = ([Tensor](), 0)
+        for part in Self.parts(pieces, of: tokensAtOnce) {
+            let end = first + part.reduce(0) { $0 + $1.count }
+            results.append(applied(x.sliced(0, first..<end), cache: &cache, part))
+            first = end
+        }
+        return concatenated(results)
+    }
+
+    private func applied(_ x: Tensor, cache: inout KeyValueCache, _ pieces: [CachePiece]) -> Tensor {
         var state = x
         for (index, layer) in layers.enumerated() { state = layer(state, cache: &cache, layer: index, pieces) }
         cache.advance(pieces)
         return state
+    }
+
+    /// Cuts what a pass reads, in its order, into passes over `most` tokens and a rest.
+    private static func parts(_ pieces: [CachePiece], of most: Int) -> [[CachePiece]] {
+        var (parts, part, room) = ([[CachePiece]](), [CachePiece](), most)
+        for piece in pieces {
+            var left = piece.count
+            while left > 0 {
+                let count = min(left, room)
+                part.append(CachePiece(row: piece.row, count: count))
+                (left, room) = (left - count, room - count)
+                if room == 0 { (parts, part, room) = (parts + [part], [], most) }
+            }
+        }
+        return part.isEmpty ? parts : parts + [part]
     }
 }
