@@ -26,12 +26,9 @@ let package = Package(
     targets: [
         // System libraries and the C shims their macros need.
         .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
-        .systemLibrary(
-            name: "CFFmpeg", pkgConfig: "libavformat",
-            providers: [
-                .apt(["libavformat-dev", "libavcodec-dev", "libavutil-dev", "libswscale-dev", "libavfilter-dev"])
-            ]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        // FFmpeg's libraries are loaded when they are first used: a program without them starts five times as fast.
+        .target(name: "CFFmpeg", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
         // The hot loops.
         .target(name: "CKernels", dependencies: ["COpenBLAS"]),
         // The libraries, bottom up: each may import only what stands above it here.

@@ -142,9 +142,16 @@ def llama(options):
     return programs, {}
 
 
+def has_bf16():
+    """Whether the processor multiplies bf16; PyTorch takes many minutes for a step where it does not."""
+    with open("/proc/cpuinfo") as file:
+        return "avx512_bf16" in file.read()
+
+
 def training(options):
     """A training step: the GPT (12 x 768, 1,024 ids) and the VQVAE (32 x 256 x 256), batch 1, without dropout."""
-    kinds = options.kinds or ["f32"]
+    kinds = options.kinds or ["f32", "bf16"]
+    theirs = [kind for kind in kinds if kind == "f32" or has_bf16()]
     sizes = ["--repetitions", "2", "--shortest", "0", "--set", "text_seq_len=512", "--set", "dropout=0", "--set",
              "attn_dropout=0"]
     programs = []
@@ -154,15 +161,20 @@ def training(options):
                 for row in json_lines(text)}
 
     for what in ["gpt", "vqvae"]:
-        programs.append(bench(
-            options, f"mmgen {what}", ["--stages", f"train-{what}"] + sizes, lambda row: f"{row['stage']} f32"))
-        programs.append(Program("TorchMultimodal", [
-            options.python, os.path.join(HERE, "torchmultimodal_training.py"), what, "--dtype", ",".join(kinds),
-            "--threads", str(options.threads), "--repetitions", "1"], read, label=f"TorchMultimodal {what}"))
-    programs.append(Program("PyTorch", [
-        options.python, os.path.join(HERE, "torch_gpt.py"), "train", "--dtype", ",".join(kinds), "--length", "1024",
-        "--threads", str(options.threads), "--repetitions", "2"] + options.torch_arguments, read))
-    return programs, {}
+        for kind in kinds:
+            programs.append(bench(
+                options, f"mmgen {what} {kind}", ["--stages", f"train-{what}", "--precision", kind] + sizes,
+                lambda row: f"{row['stage']} {row['precision']}"))
+        for kind in theirs:
+            programs.append(Program("TorchMultimodal", [
+                options.python, os.path.join(HERE, "torchmultimodal_training.py"), what, "--dtype", kind, "--threads",
+                str(options.threads), "--repetitions", "1"], read, label=f"TorchMultimodal {what} {kind}"))
+    for kind in theirs:
+        programs.append(Program("PyTorch", [
+            options.python, os.path.join(HERE, "torch_gpt.py"), "train", "--dtype", kind, "--length", "1024",
+            "--threads", str(options.threads), "--repetitions", "2"] + options.torch_arguments, read,
+            label=f"PyTorch gpt {kind}"))
+    return programs, {f"train-{what} bf16": [f"train-{what} f32"] for what in ["gpt", "vqvae"]}
 
 
 TABLES = {"reference": reference, "process": process, "reference8": reference8, "torch": torch, "llama": llama,

@@ -36,12 +36,7 @@ private struct GenerationStages {
     let work: GPTWork
     let weights: WeightPrecision
 
-    /// The prompt: the model's own, or as many random ids as it takes.
-    private var prompt: [Int] {
-        if let prompt = benchmark.subject.prompt { return prompt }
-        let key = RandomKey(seed: 0).derived("prompt")
-        return (0..<gpt.inputCapacity).map { key.integer(below: gpt.inputTokenCount, index: $0) }
-    }
+    private var prompt: [Int] { benchmark.subject.promptIDs(for: gpt) }
 
     private func codes(_ count: Int) -> [Int] {
         let key = RandomKey(seed: 0).derived("codes")

@@ -11,6 +11,11 @@ extension Benchmark {
         if wants(.trainVQVAE) { try measureVQVAETraining() }
     }
 
+    /// Every precision on every number of threads.
+    private var trainings: [(ProductPrecision, Int)] {
+        settings.precisions.flatMap { precision in settings.threads.map { (precision, $0) } }
+    }
+
     private func measureGPTTraining() throws {
         guard let gpt = try subject.module(weights: .float32) as? MultimodalGPT else {
             throw missing([.trainGPT], "GPT")
@@ -27,13 +32,13 @@ extension Benchmark {
             }
             let input = ids("input", inputs, below: gpt.inputTokenCount)
             let output = ids("output", outputs, below: gpt.outputTokenCount)
-            for count in settings.threads {
+            for (precision, count) in trainings {
                 Threads.count = count
                 try measure(
-                    .init(stage: .trainGPT, batch: batch, depth: inputs + outputs), amount: 1,
+                    .init(stage: .trainGPT, precision: precision, batch: batch, depth: inputs + outputs), amount: 1,
                     floor: { [work.training(batch: batch, input: inputs, output: outputs)] }
                 ) {
-                    step.make { gpt.loss(input: input, output: output, $0).total }
+                    step.make(precision) { gpt.loss(input: input, output: output, $0).total }
                 }
             }
         }
@@ -62,13 +67,13 @@ extension Benchmark {
                 output: ModelOutput(writeGrid: { _, path in path }, writeModel: { _, _ in }))
             let items = (0..<batch).map { (index: $0, epoch: 0) }
             let data = try task.reader(items)
-            for count in settings.threads {
+            for (precision, count) in trainings {
                 Threads.count = count
                 try measure(
-                    .init(stage: .trainVQVAE, batch: batch), amount: 1,
+                    .init(stage: .trainVQVAE, precision: precision, batch: batch), amount: 1,
                     floor: { [work.training(shape, latent: latent, batch: batch)] }
                 ) {
-                    try step.make {
+                    try step.make(precision) {
                         try task.loss(items, data: data, key: RandomKey(seed: 0).derived("data"), $0).0
                     }
                 }
@@ -88,9 +93,10 @@ private struct TrainingStep {
         optimizer = AdamW(module)
     }
 
-    mutating func make(_ loss: (ForwardContext) throws -> Tensor) rethrows {
+    mutating func make(_ precision: ProductPrecision, _ loss: (ForwardContext) throws -> Tensor) rethrows {
         count += 1
-        let found = try loss(ForwardContext(training: RandomKey(seed: 0).derived("forward", count))).backward()
+        let context = ForwardContext(training: RandomKey(seed: 0).derived("forward", count), precision: precision)
+        let found = try loss(context).backward()
         var gradients: [String: Tensor] = [:]
         for (key, parameter) in module.parameters where parameter.isTrainable {
             gradients[key] = found[parameter.wrappedValue]

@@ -45,6 +45,7 @@ public final class Benchmark {
         let threads = Threads.count
         defer { Threads.count = threads }
         (rows, limits) = ([], [:])
+        try measureFirstToken()
         try measureGeneration()
         try measureCoding()
         try measureTraining()
@@ -63,14 +64,15 @@ public final class Benchmark {
         var stage: BenchmarkStage
         var weights: WeightPrecision?
         var cache: CacheType?
+        var precision: ProductPrecision?
         var batch: Int?
         var window: DecodingWindow?
         var depth: Int?
 
         var label: String {
             let parts = [
-                stage.rawValue, weights?.label, cache.map { "kv \($0.label)" }, batch.map { "batch \($0)" },
-                window.map { "window \($0.label)" }, depth.map { "depth \($0)" },
+                stage.rawValue, weights?.label, cache.map { "kv \($0.label)" }, precision?.label,
+                batch.map { "batch \($0)" }, window.map { "window \($0.label)" }, depth.map { "depth \($0)" },
             ]
             return parts.compactMap { $0 }.joined(separator: ", ")
         }
@@ -99,8 +101,9 @@ public final class Benchmark {
         let floors = floor().map { $0.floor(on: limits) }
         rows.append(
             BenchmarkRow(
-                stage: what.stage, weights: what.weights?.label, cache: what.cache?.label, batch: what.batch,
-                window: what.window?.label, depth: what.depth, threads: threads, seconds: seconds, amount: amount,
+                stage: what.stage, weights: what.weights?.label, cache: what.cache?.label,
+                precision: what.precision?.label, batch: what.batch, window: what.window?.label, depth: what.depth,
+                threads: threads, seconds: seconds, amount: amount,
                 floor: floors.isEmpty ? nil : floors.reduce(0) { $0 + $1.seconds },
                 bound: floors.max { $0.seconds < $1.seconds }?.bound, limits: limits, passes: passes()))
     }

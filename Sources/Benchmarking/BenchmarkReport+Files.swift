@@ -35,8 +35,9 @@ extension BenchmarkReport {
     }
 
     private static let columns = [
-        "stage", "weights", "kv", "batch", "window", "depth", "threads", "seconds", "least", "most", "rate", "unit",
-        "passes", "floor", "share", "bound", "bandwidth", "arithmetic",
+        "stage", "weights", "kv", "precision", "batch", "window", "depth", "threads", "seconds", "least", "most",
+        "rate",
+        "unit", "passes", "floor", "share", "bound", "bandwidth", "arithmetic",
     ]
 
     private static func fields(_ row: BenchmarkRow) -> JSONObject {
@@ -45,7 +46,8 @@ extension BenchmarkReport {
         func text(_ value: String?) -> JSONValue { value.map { .string($0) } ?? .null }
         return [
             "stage": .string(row.stage.rawValue), "weights": text(row.weights), "kv": text(row.cache),
-            "batch": integer(row.batch), "window": text(row.window), "depth": integer(row.depth),
+            "precision": text(row.precision), "batch": integer(row.batch), "window": text(row.window),
+            "depth": integer(row.depth),
             "threads": .integer(row.threads), "seconds": .number(row.seconds.median),
             "least": .number(row.seconds.least), "most": .number(row.seconds.most),
             "repetitions": .array(row.seconds.values.map { .number($0) }), "rate": .number(row.rate),

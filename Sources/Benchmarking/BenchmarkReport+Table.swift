@@ -21,7 +21,8 @@ extension BenchmarkReport {
     /// was measured beside the row.
     public var table: [String] {
         let header = [
-            "stage", "weights", "kv", "batch", "window", "depth", "threads", "time", "range", "rate", "of the limit",
+            "stage", "weights", "kv", "precision", "batch", "window", "depth", "threads", "time", "range", "rate",
+            "of the limit",
         ]
         let rows = rows.map(Self.cells)
         // A column that no stage fills is left out.
@@ -41,8 +42,8 @@ extension BenchmarkReport {
         let scale = unit(row.seconds.median)
         let share = row.share.map { "\(Int(($0 * 100).rounded())) % \(row.bound?.rawValue ?? "")" }
         return [
-            row.stage.rawValue, row.weights ?? "", row.cache ?? "", row.batch.map(String.init) ?? "", row.window ?? "",
-            row.depth.map(String.init) ?? "", String(row.threads),
+            row.stage.rawValue, row.weights ?? "", row.cache ?? "", row.precision ?? "",
+            row.batch.map(String.init) ?? "", row.window ?? "", row.depth.map(String.init) ?? "", String(row.threads),
             "\(short(row.seconds.median * scale.factor)) \(scale.name)",
             "\(short(row.seconds.least * scale.factor)) - \(short(row.seconds.most * scale.factor))",
             "\(short(row.rate)) \(row.stage.unit)/s", share ?? "",

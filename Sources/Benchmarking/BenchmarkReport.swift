@@ -8,6 +8,8 @@ public struct BenchmarkRow: Sendable, Hashable {
     public var weights: String?
     /// What keys and values were kept as.
     public var cache: String?
+    /// What a training step rounded the operands of its products to.
+    public var precision: String?
     /// Sequences, samples or clips together.
     public var batch: Int?
     /// Codes of a sample read in one pass.

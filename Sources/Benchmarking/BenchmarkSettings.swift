@@ -3,14 +3,16 @@ import Tensors
 
 /// What is measured: every stage under every combination of the lists that concern it.
 public struct BenchmarkSettings: Sendable, Hashable {
-    /// The stages, in the order they are measured.
-    public var stages = BenchmarkStage.allCases
+    /// The stages, in the order they are reported; all that need no files.
+    public var stages = BenchmarkStage.allCases.filter { !$0.needsFiles }
     /// What the GPT's linear weights are kept as; `nil` as they are.
     public var weights: [WeightPrecision?] = [nil]
     /// What keys and values are kept as; `nil` as the model says.
     public var caches: [CacheType?] = [nil]
     /// Sequences in a pass, samples in a run, clips in a training step.
     public var batches = [1]
+    /// What a training step rounds the operands of its products to.
+    public var precisions = [ProductPrecision.float32]
     /// Codes of a sample that are read in one pass.
     public var windows: [DecodingWindow] = [.positions(1)]
     /// Threads to compute on.
@@ -40,6 +42,7 @@ public struct BenchmarkSettings: Sendable, Hashable {
         }
         for (name, count) in [
             ("stages", stages.count), ("weights", weights.count), ("kv", caches.count), ("batch", batches.count),
+            ("precision", precisions.count),
             ("window", windows.count), ("threads", threads.count),
         ] where count == 0 {
             throw BenchmarkError(.invalidSetting, "The list of \(name) is empty; give at least one.")

@@ -1,5 +1,7 @@
 /// A part of the work that is measured by itself.
 public enum BenchmarkStage: String, Sendable, CaseIterable {
+    /// Opening a model directory to the first code of a prompt, in this process.
+    case firstToken = "first-token"
     /// Reading a prompt into an empty cache.
     case prefill
     /// One pass that reads a few codes behind a cache of a given depth.
@@ -20,15 +22,18 @@ public enum BenchmarkStage: String, Sendable, CaseIterable {
     /// Whether it takes a GPT.
     public var needsGPT: Bool {
         switch self {
-        case .prefill, .decode, .endToEnd, .trainGPT: true
+        case .firstToken, .prefill, .decode, .endToEnd, .trainGPT: true
         case .encodeFrames, .decodeFrames, .mux, .trainVQVAE: false
         }
     }
 
+    /// Whether it takes a model directory; one of random weights has none.
+    public var needsFiles: Bool { self == .firstToken }
+
     /// What its rate counts.
     public var unit: String {
         switch self {
-        case .prefill, .decode: "tokens"
+        case .firstToken, .prefill, .decode: "tokens"
         case .encodeFrames, .decodeFrames, .mux: "frames"
         case .endToEnd: "clips"
         case .trainGPT, .trainVQVAE: "steps"

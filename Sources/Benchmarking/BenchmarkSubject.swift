@@ -20,7 +20,8 @@ public struct BenchmarkSubject {
     let cache: CacheType
     /// A prompt to generate from; random ids when `nil`.
     let prompt: [Int]?
-    private let path: String?
+    /// The model's directory; `nil` for random weights.
+    let path: String?
 
     /// A model directory.
     ///
@@ -59,6 +60,18 @@ public struct BenchmarkSubject {
 
     /// Whether it generates.
     public var hasGPT: Bool { ["video_gpt", "text_video_gpt", "text_image_gpt"].contains(name) }
+
+    /// The stages that can be measured on it.
+    public var stages: [BenchmarkStage] {
+        BenchmarkStage.allCases.filter { (hasGPT || !$0.needsGPT) && (!isRandom || !$0.needsFiles) }
+    }
+
+    /// The prompt: the model's own, or as many random ids as it takes.
+    func promptIDs(for gpt: MultimodalGPT) -> [Int] {
+        if let prompt { return prompt }
+        let key = RandomKey(seed: 0).derived("prompt")
+        return (0..<gpt.inputCapacity).map { key.integer(below: gpt.inputTokenCount, index: $0) }
+    }
 
     /// A new copy of the network.
     ///

@@ -2,12 +2,18 @@
 //
 // Memory: a block of query rows of the score matrix at a time, in scratch; never the whole of it. Forward runs in parallel
 // over (batch, head, block of queries); backward over (batch, head), since keys and values gather from every query.
+//
+// Of 16-bit floats (kind_halves): queries, keys, values, the result and its gradient; probabilities and the gradients of
+// scores are rounded to them where they are multiplied. Sums, the softmax and what comes out of backward are floats.
 enum { forward_queries = 96, backward_queries = 96 };
 
 typedef struct {
     const mm_attention *shape;
-    const float *q, *k, *v, *o, *go, *statistics_in;
-    float *out, *statistics, *gq, *gk, *gv;
+    int kind;  // of the numbers of q, k, v, o, go and out
+    const void *q, *k, *v, *o, *go;
+    const float *statistics_in;
+    void *out;
+    float *statistics, *gq, *gk, *gv;
     uint32_t threshold;
     long blocks;
 } attention_job;
@@ -93,16 +99,32 @@ static void multiply_row(float *row, const float *factors, long count) {
     for (long j = 0; j < count; j += MM_LANES) store(row + j, load(row + j) * load(factors + j));
 }
 
+// Rows of queries, keys or values from number `first` on, `step` apart.
+static operand rows_of(const attention_job *job, const void *base, long first, long step) {
+    return moved((operand){base, step, 1, job->kind}, first);
+}
+static operand turned(operand x) { return (operand){x.at, x.col, x.row, x.kind}; }
+
+// A row as floats: where they lie, or widened into `wide`.
+static const float *float_row(operand x, long row, long count, float *wide) {
+    const operand from = part(x, row, 0);
+    if (x.kind != kind_halves) return from.at;
+    widen(count, from.at, wide);
+    return wide;
+}
+
 static void attention_forward_task(void *context, long task) {
     const attention_job *job = context;
     const mm_attention *s = job->shape;
     const long index = task / job->blocks, first = task % job->blocks * forward_queries;
     const long rows = least(forward_queries, s->queries - first), keys = keys_until(s, first + rows);
     const head_offsets at = head_at(s, index);
+    const int halves = job->kind == kind_halves;
     const long row_step = divide_up(most(1, keys), MM_LANES) * MM_LANES + MM_LANES;  // no power of two
     float *scores = mm_scratch_take(sizeof(float) * (rows + 1) * row_step), *factors = scores + rows * row_step;
-    gemm_here(rows, keys, s->key_dim, job->q + at.q + first * s->q_step[2], s->q_step[2], 1, job->k + at.k, 1,
-              s->k_step[2], scores, row_step, 0);
+    const operand q = rows_of(job, job->q, at.q + first * s->q_step[2], s->q_step[2]);
+    const operand k = rows_of(job, job->k, at.k, s->k_step[2]), v = rows_of(job, job->v, at.v, s->v_step[2]);
+    gemm_here(rows, keys, s->key_dim, q, turned(k), scores, row_step, 0);
     for (long r = 0; r < rows; r++) {
         float *row = scores + r * row_step;
         mask_row(s, &at, first + r, keys, row);
@@ -118,18 +140,28 @@ static void attention_forward_task(void *context, long task) {
                 drop_factors(job, index, first + r, factors, keys);
                 multiply_row(row, factors, keys);
             }
+            if (halves) round_floats(keys, row, row);
         }
         if (job->statistics) job->statistics[index * s->queries + first + r] = total;
     }
-    gemm_here(rows, s->value_dim, keys, scores, row_step, 1, job->v + at.v, s->v_step[2], 1,
-              job->out + at.o + first * s->o_step[2], s->o_step[2], 0);
+    const long out = at.o + first * s->o_step[2];
+    if (halves) {
+        float *sums = mm_scratch_take(sizeof(float) * rows * s->value_dim);
+        gemm_here(rows, s->value_dim, keys, floats_at(scores, row_step, 1), v, sums, s->value_dim, 0);
+        for (long r = 0; r < rows; r++)
+            narrow(s->value_dim, sums + r * s->value_dim, (uint16_t *)job->out + out + r * s->o_step[2]);
+        mm_scratch_give(sums);
+    } else {
+        gemm_here(rows, s->value_dim, keys, floats_at(scores, row_step, 1), v, (float *)job->out + out, s->o_step[2], 0);
+    }
     mm_scratch_give(scores);
 }
 
-static void attention_forward(const mm_attention *s, const float *q, const float *k, const float *v, float *o,
+static void attention_forward(const mm_attention *s, int type, const void *q, const void *k, const void *v, void *o,
                               float *statistics) {
-    attention_job job = {.shape = s, .q = q, .k = k, .v = v, .out = o, .statistics = statistics,
-                         .threshold = mm_philox_threshold(s->dropout), .blocks = divide_up(s->queries, forward_queries)};
+    attention_job job = {.shape = s, .kind = type == MM_BF16 ? kind_halves : kind_floats, .q = q, .k = k, .v = v, .out = o,
+                         .statistics = statistics, .threshold = mm_philox_threshold(s->dropout),
+                         .blocks = divide_up(s->queries, forward_queries)};
     if (s->queries > 0) mm_parallel(s->batch * s->heads * job.blocks, attention_forward_task, &job);
 }
 
@@ -138,19 +170,22 @@ static void attention_backward_task(void *context, long index) {
     const attention_job *job = context;
     const mm_attention *s = job->shape;
     const head_offsets at = head_at(s, index);
+    const int halves = job->kind == kind_halves;
     const long row_step = divide_up(most(1, s->keys), MM_LANES) * MM_LANES + MM_LANES;
-    float *p = mm_scratch_take(sizeof(float) * (2 * backward_queries + 1) * row_step);
-    float *g = p + backward_queries * row_step, *factors = g + backward_queries * row_step;
+    float *p = mm_scratch_take(sizeof(float) * ((2 * backward_queries + 1) * row_step + 2 * s->value_dim));
+    float *g = p + backward_queries * row_step, *factors = g + backward_queries * row_step, *wide = factors + row_step;
+    const operand keys_here = rows_of(job, job->k, at.k, s->k_step[2]), values = rows_of(job, job->v, at.v, s->v_step[2]);
     for (long j = 0; j < s->keys; j++) {
         memset(job->gk + at.k + j * s->k_step[2], 0, sizeof(float) * s->key_dim);
         memset(job->gv + at.v + j * s->v_step[2], 0, sizeof(float) * s->value_dim);
     }
     for (long first = 0; first < s->queries; first += backward_queries) {
         const long rows = least(backward_queries, s->queries - first), keys = keys_until(s, first + rows);
-        const float *q = job->q + at.q + first * s->q_step[2], *go = job->go + at.o + first * s->o_step[2];
-        const float *o = job->o + at.o + first * s->o_step[2];
-        gemm_here(rows, keys, s->key_dim, q, s->q_step[2], 1, job->k + at.k, 1, s->k_step[2], p, row_step, 0);
-        gemm_here(rows, keys, s->value_dim, go, s->o_step[2], 1, job->v + at.v, 1, s->v_step[2], g, row_step, 0);
+        const operand q = rows_of(job, job->q, at.q + first * s->q_step[2], s->q_step[2]);
+        const operand go = rows_of(job, job->go, at.o + first * s->o_step[2], s->o_step[2]);
+        const operand o = rows_of(job, job->o, at.o + first * s->o_step[2], s->o_step[2]);
+        gemm_here(rows, keys, s->key_dim, q, turned(keys_here), p, row_step, 0);
+        gemm_here(rows, keys, s->value_dim, go, turned(values), g, row_step, 0);
         for (long r = 0; r < rows; r++) {
             float *p_row = p + r * row_step, *g_row = g + r * row_step;
             const float total = job->statistics_in[index * s->queries + first + r];
@@ -165,25 +200,33 @@ static void attention_backward_task(void *context, long index) {
                 drop_factors(job, index, first + r, factors, keys);
                 multiply_row(g_row, factors, keys);
             }
+            const float *go_row = float_row(go, r, s->value_dim, wide);
+            const float *o_row = float_row(o, r, s->value_dim, wide + s->value_dim);
+            // In the order of the product above: where a query sees one key only, the two cancel.
             float mean = 0;
-            for (long c = 0; c < s->value_dim; c++) mean += go[r * s->o_step[2] + c] * o[r * s->o_step[2] + c];
+            for (long c = 0; c < s->value_dim; c++) mean += go_row[c] * o_row[c];
             const vf shift = splat(mean), scale = splat((float)s->scale);
             // Rows have a vector to spare: the last one may run over.
             for (long j = 0; j < keys; j += MM_LANES)
                 store(g_row + j, load(p_row + j) * (load(g_row + j) - shift) * scale);
             if (s->dropout > 0) multiply_row(p_row, factors, keys);
+            if (halves) {
+                round_floats(keys, p_row, p_row);
+                round_floats(keys, g_row, g_row);
+            }
         }
-        gemm_here(rows, s->key_dim, keys, g, row_step, 1, job->k + at.k, s->k_step[2], 1,
-                  job->gq + at.q + first * s->q_step[2], s->q_step[2], 0);
-        gemm_here(keys, s->key_dim, rows, g, 1, row_step, q, s->q_step[2], 1, job->gk + at.k, s->k_step[2], 1);
-        gemm_here(keys, s->value_dim, rows, p, 1, row_step, go, s->o_step[2], 1, job->gv + at.v, s->v_step[2], 1);
+        gemm_here(rows, s->key_dim, keys, floats_at(g, row_step, 1), keys_here, job->gq + at.q + first * s->q_step[2],
+                  s->q_step[2], 0);
+        gemm_here(keys, s->key_dim, rows, floats_at(g, 1, row_step), q, job->gk + at.k, s->k_step[2], 1);
+        gemm_here(keys, s->value_dim, rows, floats_at(p, 1, row_step), go, job->gv + at.v, s->v_step[2], 1);
     }
     mm_scratch_give(p);
 }
 
-static void attention_backward(const mm_attention *s, const float *q, const float *k, const float *v, const float *o,
-                               const float *statistics, const float *go, float *gq, float *gk, float *gv) {
-    attention_job job = {.shape = s, .q = q, .k = k, .v = v, .o = o, .go = go, .statistics_in = statistics, .gq = gq,
-                         .gk = gk, .gv = gv, .threshold = mm_philox_threshold(s->dropout)};
+static void attention_backward(const mm_attention *s, int type, const void *q, const void *k, const void *v, const void *o,
+                               const float *statistics, const void *go, float *gq, float *gk, float *gv) {
+    attention_job job = {.shape = s, .kind = type == MM_BF16 ? kind_halves : kind_floats, .q = q, .k = k, .v = v, .o = o,
+                         .statistics_in = statistics, .go = go, .gq = gq, .gk = gk, .gv = gv,
+                         .threshold = mm_philox_threshold(s->dropout)};
     mm_parallel(s->batch * s->heads, attention_backward_task, &job);
 }

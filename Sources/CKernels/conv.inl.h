@@ -7,7 +7,7 @@
 // The adjoint by phases: input i = r + stride * j of an axis is reached by the taps t with (r + pad - t*dilation) divisible
 // by the stride, from output j + (r + pad - t*dilation) / stride. So each residue r is a convolution with stride 1 over
 // gy, with a subset of the taps; residues without taps are zero (plus bias).
-enum { conv_tile_panels = 8, conv_tile_rows = 2 * tile_rows };
+enum { conv_tile_panels = 8, conv_tile_rows = 2 * tile_rows, packed_channels = 4 };
 
 static void spread_tile(const conv_phase *p, const float *tile, long tile_row, long rows, long position, long columns,
                         float *y, long y_row) {
@@ -132,7 +132,7 @@ static void conv_forward(const mm_conv *s, const float *x, const float *w, const
     conv_job job = {.samples = s->batch, .rows = s->out_channels, .x_step = s->in_channels * volume(s->in_size),
                     .y_step = s->out_channels * positions, .y_row = positions, .x = x, .y = y,
                     .finish = {bias, 1, activation}, .has_finish = bias || activation != MM_IDENTITY, .phases = 1,
-                    .phase = &phase};
+                    .turns = {1, 1, 1}, .phase = &phase};
     run_conv(&job);
     mm_scratch_give(offsets);
 }
@@ -147,28 +147,29 @@ typedef struct {
 
 typedef struct {
     const mm_conv *shape;
-    const float *w;
-    float *packed;  // [phase][in channel][out channel][taps of the phase]
+    const float *w;  // [out channel][in channel][taps] to [phase][in channel][out channel][taps of the phase]
     const conv_phase *phase;
-    const residue *(*parts)[3];
+    const int32_t *tap;  // of every phase, one after the other: which of the kernel's
     long phases;
 } weight_packing;
 
-static void pack_phase_weights(void *context, long channel) {
+// Some channels at a time: those of one output lie together.
+static void pack_phase_weights(void *context, long block) {
     const weight_packing *job = context;
     const mm_conv *s = job->shape;
-    const long taps = volume(s->kernel);
-    for (long i = 0; i < job->phases; i++) {
-        const residue *const *part = job->parts[i];
-        float *to = (float *)job->phase[i].a + channel * job->phase[i].k;
-        for (long out = 0; out < s->out_channels; out++) {
+    const long taps = volume(s->kernel), first = block * packed_channels;
+    const long last = least(first + packed_channels, s->in_channels);
+    for (long out = 0; out < s->out_channels; out++)
+        for (long channel = first; channel < last; channel++) {
             const float *from = job->w + (out * s->in_channels + channel) * taps;
-            for (long d = 0; d < part[0]->taps; d++)
-                for (long h = 0; h < part[1]->taps; h++)
-                    for (long x = 0; x < part[2]->taps; x++)
-                        *to++ = from[(part[0]->tap[d] * s->kernel[1] + part[1]->tap[h]) * s->kernel[2] + part[2]->tap[x]];
+            const int32_t *tap = job->tap;
+            for (long i = 0; i < job->phases; i++) {
+                const conv_phase *p = &job->phase[i];
+                const long count = gather_taps(&p->from);
+                float *to = (float *)p->a + channel * p->k + out * count;
+                for (long t = 0; t < count; t++) to[t] = from[*tap++];
+            }
         }
-    }
 }
 
 static void conv_backward_data(const mm_conv *s, const float *gy, long gy_step, const float *w, const float *bias,
@@ -207,7 +208,7 @@ static void conv_backward_data(const mm_conv *s, const float *gy, long gy_step, 
     }
 
     conv_phase *phase = mm_scratch_take(sizeof(conv_phase) * phases);
-    const residue *(*parts)[3] = mm_scratch_take(sizeof *parts * phases);
+    int32_t *taps = mm_scratch_take(sizeof(int32_t) * most(1, volume(s->kernel))), *tap = taps;
     float *packed = mm_scratch_take(sizeof(float) * most(1, s->in_channels * s->out_channels * volume(s->kernel)));
     float *weights = packed;
     const int direct = phases == 1;
@@ -219,26 +220,31 @@ static void conv_backward_data(const mm_conv *s, const float *gy, long gy_step, 
         p->from.end = gy + (s->batch * s->out_channels - 1) * gy_step + out_positions;
         p->k = s->out_channels;
         for (int axis = 0; axis < 3; axis++) {
-            const residue *part = parts[i][axis] = &of_axis[axis][r[axis]];
+            const residue *part = &of_axis[axis][r[axis]];
             p->from.axis[axis] = (gather_axis){part->count, 1, part->taps, s->out_size[axis], part->offset};
             p->positions *= part->count;
             p->k *= part->taps;
         }
         weights += s->in_channels * p->k;
+        const residue *depth = &of_axis[0][r[0]], *height = &of_axis[1][r[1]], *width = &of_axis[2][r[2]];
+        for (long d = 0; d < depth->taps; d++)
+            for (long h = 0; h < height->taps; h++)
+                for (long x = 0; x < width->taps; x++)
+                    *tap++ = (int32_t)((depth->tap[d] * s->kernel[1] + height->tap[h]) * s->kernel[2] + width->tap[x]);
         p->step[2] = s->stride[2], p->step[1] = s->stride[1] * s->in_size[2];
         p->step[0] = s->stride[0] * s->in_size[1] * s->in_size[2];
         p->origin = (r[0] * s->in_size[1] + r[1]) * s->in_size[2] + r[2];
     }
-    weight_packing packing = {s, w, packed, phase, parts, phases};
-    mm_parallel(s->in_channels, pack_phase_weights, &packing);
+    weight_packing packing = {s, w, phase, taps, phases};
+    mm_parallel(divide_up(s->in_channels, packed_channels), pack_phase_weights, &packing);
 
     conv_job job = {.samples = s->batch, .rows = s->in_channels, .x_step = s->out_channels * gy_step,
                     .y_step = s->in_channels * gx_step, .y_row = gx_step, .x = gy, .y = gx,
                     .finish = {bias, 1, activation}, .has_finish = bias || activation != MM_IDENTITY, .phases = phases,
-                    .phase = phase};
+                    .turns = {s->stride[0], s->stride[1], s->stride[2]}, .phase = phase};
     run_conv(&job);
     mm_scratch_give(packed);
-    mm_scratch_give(parts);
+    mm_scratch_give(taps);
     mm_scratch_give(phase);
     mm_scratch_give(numbers);
     mm_scratch_give(all);

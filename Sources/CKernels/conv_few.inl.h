@@ -63,25 +63,39 @@ typedef struct {
     long **offset;          // [phase][tap], into the slab
 } few_job;
 
-static void fill_slab(const few_job *job, const float *x, long channels, long d, long h, long w, float *slab) {
+// The input behind one row of the slab that begins at (d, h, w), and which of the slab's columns it has; NULL if it lies
+// outside.
+static const float *slab_row(const few_job *job, const float *x, long row, long d, long h, long w, long *from, long *to) {
     const gather *g = &job->conv->phase[0].from;
     const gather_axis *depth = &g->axis[0], *height = &g->axis[1], *width = &g->axis[2];
-    const long start = w + job->low[2];                      // input column of the slab's first
-    const long from = least(job->row, most(0, -start)), to = most(from, least(job->row, width->size - start));
-    for (long channel = 0; channel < channels; channel++)
-        for (long z = 0; z <= job->reach[0]; z++)
-            for (long y = 0; y < job->slab_h; y++, slab += job->row) {
-                const long in_d = d + job->low[0] + z, in_h = h + job->low[1] + y;
-                if (in_d < 0 || in_d >= depth->size || in_h < 0 || in_h >= height->size) {
-                    memset(slab, 0, sizeof(float) * job->row);
-                    continue;
-                }
-                memset(slab, 0, sizeof(float) * from);
-                memcpy(slab + from,
-                       x + channel * g->channel_step + (in_d * height->size + in_h) * width->size + start + from,
-                       sizeof(float) * (to - from));
-                memset(slab + to, 0, sizeof(float) * (job->row - to));
-            }
+    const long start = w + job->low[2];  // input column of the slab's first
+    const long tall = row / job->slab_h, channel = tall / (job->reach[0] + 1);
+    const long in_d = d + job->low[0] + tall % (job->reach[0] + 1), in_h = h + job->low[1] + row % job->slab_h;
+    if (in_d < 0 || in_d >= depth->size || in_h < 0 || in_h >= height->size) return NULL;
+    *from = least(job->row, most(0, -start)), *to = most(*from, least(job->row, width->size - start));
+    return x + channel * g->channel_step + (in_d * height->size + in_h) * width->size + start + *from;
+}
+
+static void fill_slab(const few_job *job, const float *x, long channels, long d, long h, long w, float *slab) {
+    const long rows = channels * (job->reach[0] + 1) * job->slab_h;
+    for (long row = 0; row < rows; row++, slab += job->row) {
+        long from = job->row, to = job->row;
+        const float *at = slab_row(job, x, row, d, h, w, &from, &to);
+        memset(slab, 0, sizeof(float) * from);
+        if (at) memcpy(slab + from, at, sizeof(float) * (to - from));
+        memset(slab + to, 0, sizeof(float) * (job->row - to));
+    }
+}
+
+// Asks for a share of what fill_slab will read: `count` of `parts` parts.
+static void prefetch_slab(const few_job *job, const float *x, long channels, long d, long h, long w, long part,
+                          long count, long parts) {
+    const long rows = channels * (job->reach[0] + 1) * job->slab_h, line = 64 / sizeof(float);
+    for (long row = part * rows / parts; row < (part + count) * rows / parts; row++) {
+        long from, to;
+        const float *at = slab_row(job, x, row, d, h, w, &from, &to);
+        for (long i = 0; at && i < to - from + line; i += line) __builtin_prefetch(at + i, 0, 2);
+    }
 }
 
 static void few_task(void *context, long index) {
@@ -96,11 +110,14 @@ static void few_task(void *context, long index) {
     float *slab = mm_scratch_take(sizeof(float) * (job->chunk * job->slab_channel + MM_PANEL));
     float *sums = mm_scratch_take(sizeof(float) * conv->phases * job->tile_floats);
     const long sum_row = job->tile_floats / rows;  // of one output channel
+    const float *x = conv->x + sample * conv->x_step;
+    const long channel_step = conv->phase[0].from.channel_step;
 
     for (long channel = 0; channel < job->channels; channel += job->chunk) {
         const long channels = least(job->chunk, job->channels - channel);
-        fill_slab(job, conv->x + sample * conv->x_step + channel * conv->phase[0].from.channel_step, channels, d, h, w,
-                  slab);
+        const float *from = x + channel * channel_step;
+        const long ahead = least(job->chunk, job->channels - channel - channels);
+        fill_slab(job, from, channels, d, h, w, slab);
         for (long i = 0; i < conv->phases; i++) {
             const conv_phase *p = &conv->phase[i];
             const long taps = gather_taps(&p->from);
@@ -114,6 +131,10 @@ static void few_task(void *context, long index) {
                     const few_kernel kernel = panels > 1 ? few_wide_kernels[rows] : few_kernels[rows];
                     kernel(channels, taps, p->a + channel * taps, p->k, slab + y * job->row + x, job->slab_channel,
                            job->offset[i], sums + i * job->tile_floats + y * job->row + x, sum_row, channel > 0);
+                    // While this chunk is worked on, the next comes from memory.
+                    const long line = i * tall + y, lines = conv->phases * tall;
+                    prefetch_slab(job, from + channels * channel_step, ahead, d, h, w, line * across + x,
+                                  panels * MM_PANEL, lines * across);
                     x += panels * MM_PANEL;
                 }
         }

@@ -18,6 +18,7 @@ typedef struct {
     epilogue finish;
     int has_finish;
     long phases, tiles;  // tiles of the phase that has most
+    long turns[3];       // how many phases take turns along each axis; along the width they follow each other
     conv_phase *phase;
 } conv_job;
 

@@ -20,7 +20,7 @@ static void pack_gradient_task(void *context, long index) {
     const long blocks = divide_up(job->depth, depth_block), panel = index / blocks, block = index % blocks;
     const long k0 = block * depth_block, depth = least(depth_block, job->depth - k0);
     pack_panel(least(MM_PANEL, job->columns - panel * MM_PANEL), depth,
-               job->gy + panel * MM_PANEL * job->positions + job->first + k0, 1, job->positions,
+               floats_at(job->gy + panel * MM_PANEL * job->positions + job->first + k0, 1, job->positions),
                job->panels + (panel * job->depth + k0) * MM_PANEL);
 }
 

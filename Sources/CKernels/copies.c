@@ -2,6 +2,7 @@
 #include "CKernels.h"
 
 #include "bf16.h"
+#include "halves.h"
 
 #include <string.h>
 
@@ -125,11 +126,11 @@ void mm_cast(int from, int to, long n, const void *x, void *y) {
         return;
     }
     if (from == MM_BF16 && to == MM_F32) {
-        for (long i = 0; i < n; i++) ((float *)y)[i] = of_bf16(((const uint16_t *)x)[i]);
+        mm_widen_bf16(n, x, y);
         return;
     }
     if (from == MM_F32 && to == MM_BF16) {
-        for (long i = 0; i < n; i++) ((uint16_t *)y)[i] = bf16_of(((const float *)x)[i]);
+        mm_narrow_bf16(n, x, y);
         return;
     }
     int from_real = from <= MM_F16, to_real = to <= MM_F16;

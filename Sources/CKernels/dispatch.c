@@ -20,6 +20,7 @@ static int has_avx512(void) {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
+static int has_avx512vnni(void) { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
 #endif
 
 // The variant of that name if this processor can run it.
@@ -28,6 +29,7 @@ static const mm_variant *variant_named(const char *name) {
 #if defined(__x86_64__)
     if (strcmp(name, "avx2") == 0 && has_avx2()) return &mm_variant_avx2;
     if (strcmp(name, "avx512") == 0 && has_avx512()) return &mm_variant_avx512;
+    if (strcmp(name, "avx512vnni") == 0 && has_avx512vnni()) return &mm_variant_avx512vnni;
     if (strcmp(name, "wide16") == 0 && has_avx2()) return &mm_variant_wide16;
 #endif
     return NULL;
@@ -35,6 +37,7 @@ static const mm_variant *variant_named(const char *name) {
 
 static const mm_variant *best_variant(void) {
 #if defined(__x86_64__)
+    if (has_avx512vnni()) return &mm_variant_avx512vnni;
     if (has_avx512()) return &mm_variant_avx512;
     if (has_avx2()) return &mm_variant_avx2;
 #endif
@@ -79,6 +82,11 @@ void mm_gemm_f32(long m, long n, long k, const float *a, long a_row, long a_col,
 void mm_gemm_batch_f32(long batch, long m, long n, long k, const float *a, long a_step, long a_row, long a_col,
                        const float *b, long b_step, long b_row, long b_col, float *c, long c_step, long c_row) {
     mm_current_variant()->gemm_batch(batch, m, n, k, a, a_step, a_row, a_col, b, b_step, b_row, b_col, c, c_step, c_row);
+}
+
+void mm_gemm_bf16(long m, long n, long k, const uint16_t *a, long a_row, long a_col, const void *b, int b_type, long b_row,
+                  long b_col, float *c, long c_row, const float *bias) {
+    mm_current_variant()->gemm_mixed(m, n, k, a, a_row, a_col, b, b_type, b_row, b_col, c, c_row, bias);
 }
 
 enum { header_floats = 16, widest_panel = 32 };
@@ -142,12 +150,23 @@ void mm_conv_backward_weights_f32(const mm_conv *shape, const float *x, const fl
 
 void mm_attention_forward_f32(const mm_attention *shape, const float *q, const float *k, const float *v, float *o,
                               float *statistics) {
-    mm_current_variant()->attention_forward(shape, q, k, v, o, statistics);
+    mm_current_variant()->attention_forward(shape, MM_F32, q, k, v, o, statistics);
+}
+
+void mm_attention_forward_bf16(const mm_attention *shape, const uint16_t *q, const uint16_t *k, const uint16_t *v,
+                               uint16_t *o, float *statistics) {
+    mm_current_variant()->attention_forward(shape, MM_BF16, q, k, v, o, statistics);
 }
 
 void mm_attention_backward_f32(const mm_attention *shape, const float *q, const float *k, const float *v, const float *o,
                                const float *statistics, const float *go, float *gq, float *gk, float *gv) {
-    mm_current_variant()->attention_backward(shape, q, k, v, o, statistics, go, gq, gk, gv);
+    mm_current_variant()->attention_backward(shape, MM_F32, q, k, v, o, statistics, go, gq, gk, gv);
+}
+
+void mm_attention_backward_bf16(const mm_attention *shape, const uint16_t *q, const uint16_t *k, const uint16_t *v,
+                                const uint16_t *o, const float *statistics, const uint16_t *go, float *gq, float *gk,
+                                float *gv) {
+    mm_current_variant()->attention_backward(shape, MM_BF16, q, k, v, o, statistics, go, gq, gk, gv);
 }
 
 void mm_attention_cached_f32(const mm_attention *shape, const float *q, const float *k, const float *v, float *o) {

@@ -1,7 +1,8 @@
 // Products of matrices: blocking, packing and the division into tasks. Layouts: gemm_pack.inl.h; tiles: gemm_micro.inl.h.
 //
-// Memory: operands are read in place where their layout allows, else packed into scratch: A when its k is not contiguous,
-// B always, except where few rows read contiguous rows of B. Shared scratch is bounded by cutting k and the columns.
+// Memory: operands are read in place where their layout and kind allow, else packed into scratch: A when its k is not
+// contiguous or its numbers are not plain floats, B always, except where few rows read contiguous rows of B. Shared scratch
+// is bounded by cutting k and the columns.
 //
 // How work is cut never shows in the result: see gemm_micro.inl.h.
 enum {
@@ -16,10 +17,7 @@ static const double least_task = 1 << 16;
 
 typedef struct {
     long m, n, k;
-    const float *a;
-    long a_row, a_col;
-    const float *b;
-    long b_row, b_col;
+    operand a, b;
     float *c;
     long c_row;
     int accumulate;
@@ -54,34 +52,34 @@ static void multiply_tile(const product *p, const tile_source *s, long i, long r
 
 // Columns j..<j+columns and rows i..<i+rows, packing each block of B's panels itself (or reading it in place).
 static void multiply_local(const product *p, long i, long rows, long j, long columns) {
-    const int in_place = p->b_col == 1 && rows <= MM_ROWS;
-    const int pack_a = p->a_col != 1 && p->k > 1;
+    const int in_place = p->b.col == 1 && p->b.kind == kind_floats && rows <= MM_ROWS;
+    const int pack_a = packs_rows(&p->a), groups = packs_groups(&p->a);
     const long blocks = most(1, divide_up(p->k, depth_block));
     float *a_packed = pack_a ? mm_scratch_take(sizeof(float) * rows * depth_block) : NULL;
     float *panel = mm_scratch_take(sizeof(float) * depth_block * MM_PANEL * most_panels);
     const int step = rows <= MM_ROWS ? panels_per_step(rows) : 1;
     for (long block = 0; block < blocks; block++) {
         const long k0 = block * p->k / blocks, depth = (block + 1) * p->k / blocks - k0;
-        const float *a = p->a + i * p->a_row + k0 * p->a_col;
-        if (pack_a) pack_rows(rows, depth, a, p->a_row, p->a_col, a_packed);
+        const operand from = part(p->a, i, k0);
+        if (pack_a) pack_rows(rows, depth, from, a_packed);
+        const float *a = pack_a ? a_packed : from.at;
+        const long a_row = pack_a ? depth : p->a.row;
         const epilogue *finish = block == blocks - 1 && p->has_finish ? &p->finish : NULL;
         for (long column = 0; column < columns; column += step * MM_PANEL) {
             const long width = least(columns - column, step * MM_PANEL);
-            const float *b = p->b + k0 * p->b_row + (j + column) * p->b_col;
+            const operand b = part(p->b, k0, j + column);
             float *c = p->c + i * p->c_row + j + column;
             const int from_c = p->accumulate || block > 0;
             // In place, whole panels only: the last columns would be read past the end of the matrix.
             const long direct = in_place ? width / MM_PANEL * MM_PANEL : 0;
             if (direct > 0)
-                multiply_block(rows, direct, depth, pack_a ? a_packed : a, p->a_row, pack_a, b, p->b_row, MM_PANEL, c,
-                               p->c_row, from_c, finish, i, j + column);
+                multiply_block(rows, direct, depth, a, a_row, groups, b.at, b.row, MM_PANEL, c, p->c_row, from_c, finish, i,
+                               j + column);
             if (direct == width) continue;
             for (long x = direct; x < width; x += MM_PANEL)
-                pack_panel(least(width - x, MM_PANEL), depth, b + x * p->b_col, p->b_row, p->b_col,
-                           panel + x / MM_PANEL * depth * MM_PANEL);
-            multiply_block(rows, width - direct, depth, pack_a ? a_packed : a, p->a_row, pack_a,
-                           panel + direct / MM_PANEL * depth * MM_PANEL, MM_PANEL, depth * MM_PANEL, c + direct, p->c_row,
-                           from_c, finish, i, j + column + direct);
+                pack_panel(least(width - x, MM_PANEL), depth, part(b, 0, x), panel + x / MM_PANEL * depth * MM_PANEL);
+            multiply_block(rows, width - direct, depth, a, a_row, groups, panel + direct / MM_PANEL * depth * MM_PANEL,
+                           MM_PANEL, depth * MM_PANEL, c + direct, p->c_row, from_c, finish, i, j + column + direct);
         }
     }
     mm_scratch_give(panel);
@@ -105,7 +103,7 @@ typedef struct {
     // The round: k = first..<first+depth, columns = column..<column+columns.size.
     long first, depth, column;
     int from_c, last;
-    float *a_packed;        // [tile][group][k][rows], or NULL
+    float *a_packed;        // as pack_rows makes it, tile by tile, or NULL
     const float *b_panels;  // of `column`, k = first
     long b_panel;
     float *b_target;  // what the packing tasks write
@@ -118,7 +116,7 @@ static void local_task(void *context, long index) {
     const long which = index / per_product, tile = index % per_product;
     const long r = tile % job->rows.count, c = tile / job->rows.count;
     product p = job->p;
-    p.a += which * job->a_step, p.b += which * job->b_step, p.c += which * job->c_step;
+    p.a = moved(p.a, which * job->a_step), p.b = moved(p.b, which * job->b_step), p.c += which * job->c_step;
     multiply_local(&p, cut_start(job->rows, r), cut_length(job->rows, r), cut_start(job->columns, c),
                    cut_length(job->columns, c));
 }
@@ -126,8 +124,7 @@ static void local_task(void *context, long index) {
 static void pack_a_task(void *context, long index) {
     const product_job *job = context;
     const long i = cut_start(job->rows, index);
-    pack_rows(cut_length(job->rows, index), job->depth, job->p.a + i * job->p.a_row + job->first * job->p.a_col,
-              job->p.a_row, job->p.a_col, job->a_packed + i * job->depth);
+    pack_rows(cut_length(job->rows, index), job->depth, part(job->p.a, i, job->first), job->a_packed + i * job->depth);
 }
 
 static void pack_b_task(void *context, long index) {
@@ -136,8 +133,8 @@ static void pack_b_task(void *context, long index) {
     const long from = cut_start(job->packing, index), to = from + cut_length(job->packing, index);
     for (long panel = from; panel < to; panel++) {
         const long j = job->column + panel * MM_PANEL;
-        pack_panel(least(MM_PANEL, job->column + job->columns.size - j), job->depth,
-                   p->b + job->first * p->b_row + j * p->b_col, p->b_row, p->b_col, job->b_target + panel * job->b_panel);
+        pack_panel(least(MM_PANEL, job->column + job->columns.size - j), job->depth, part(p->b, job->first, j),
+                   job->b_target + panel * job->b_panel);
     }
 }
 
@@ -148,9 +145,9 @@ static void tile_task(void *context, long index) {
     const long i = cut_start(job->rows, r), rows = cut_length(job->rows, r);
     const long j = cut_start(job->columns, c), columns = cut_length(job->columns, c);
     const tile_source source = {
-        .a = job->a_packed ? job->a_packed + i * job->depth : p->a + i * p->a_row + job->first,
-        .a_row = p->a_row,
-        .a_packed = job->a_packed != NULL,
+        .a = job->a_packed ? job->a_packed + i * job->depth : part(p->a, i, job->first).at,
+        .a_row = job->a_packed ? job->depth : p->a.row,
+        .a_packed = job->a_packed && packs_groups(&p->a),
         .b = job->b_panels + j / MM_PANEL * job->b_panel,
         .b_row = MM_PANEL,
         .b_panel = job->b_panel,
@@ -196,7 +193,7 @@ static void run_shared(product_job *job) {
     const long depth_rounds = most(1, divide_up(p->k, shared_depth));
     const long depth_most = divide_up(p->k, depth_rounds);
     const long column_most = most(tile_panels, shared_floats / most(1, depth_most) / MM_PANEL) * MM_PANEL;
-    const int pack_a = p->a_col != 1 && p->k > 1;
+    const int pack_a = packs_rows(&p->a);
     const long width = least(column_most, divide_up(p->n, MM_PANEL) * MM_PANEL);
     job->b_target = mm_scratch_take(sizeof(float) * most(1, depth_most) * width);
     // A's packing is one block of k: cut finer, so that a panel's block stays in the first-level cache.
@@ -226,21 +223,31 @@ static void run_shared(product_job *job) {
     mm_scratch_give(job->b_target);
 }
 
-static product make_product(long m, long n, long k, const float *a, long a_row, long a_col, const float *b, long b_row,
-                            long b_col, float *c, long c_row, int accumulate, const float *bias, int activation) {
-    // A single row may be read with any row step, a single value of k with any column step.
-    if (k <= 1) a_col = 1;
-    return (product){m, n, k, a, a_row, a_col, b, b_row, b_col, c, c_row, accumulate, {bias, 0, activation},
-                     bias != NULL || activation != MM_IDENTITY};
+static product make_product(long m, long n, long k, operand a, operand b, float *c, long c_row, int accumulate,
+                            const float *bias, int activation) {
+    // A single value of k may be read with any column step.
+    if (k <= 1) a.col = 1;
+    return (product){m, n, k, a, b, c, c_row, accumulate, {bias, 0, activation}, bias != NULL || activation != MM_IDENTITY};
+}
+
+static void gemm_of(long m, long n, long k, operand a, operand b, float *c, long c_row, int accumulate, const float *bias,
+                    int activation) {
+    if (m <= 0 || n <= 0) return;
+    product_job job = {.batch = 1};
+    job.p = make_product(m, n, k, a, b, c, c_row, accumulate, bias, activation);
+    if (m <= 2 * tile_rows) run_local(&job);
+    else run_shared(&job);
 }
 
 static void gemm(long m, long n, long k, const float *a, long a_row, long a_col, const float *b, long b_row, long b_col,
                  float *c, long c_row, int accumulate, const float *bias, int activation) {
-    if (m <= 0 || n <= 0) return;
-    product_job job = {.batch = 1};
-    job.p = make_product(m, n, k, a, a_row, a_col, b, b_row, b_col, c, c_row, accumulate, bias, activation);
-    if (m <= 2 * tile_rows) run_local(&job);
-    else run_shared(&job);
+    gemm_of(m, n, k, floats_at(a, a_row, a_col), floats_at(b, b_row, b_col), c, c_row, accumulate, bias, activation);
+}
+
+static void gemm_mixed(long m, long n, long k, const uint16_t *a, long a_row, long a_col, const void *b, int b_type,
+                       long b_row, long b_col, float *c, long c_row, const float *bias) {
+    const operand right = {b, b_row, b_col, b_type == MM_BF16 ? kind_halves : kind_rounded};
+    gemm_of(m, n, k, (operand){a, a_row, a_col, kind_halves}, right, c, c_row, 0, bias, MM_IDENTITY);
 }
 
 static void gemm_batch(long batch, long m, long n, long k, const float *a, long a_step, long a_row, long a_col,
@@ -248,7 +255,8 @@ static void gemm_batch(long batch, long m, long n, long k, const float *a, long 
     if (batch <= 0 || m <= 0 || n <= 0) return;
     if (batch > 1 && m <= 8 * tile_rows) {
         product_job job = {.batch = batch, .a_step = a_step, .b_step = b_step, .c_step = c_step};
-        job.p = make_product(m, n, k, a, a_row, a_col, b, b_row, b_col, c, c_row, 0, NULL, MM_IDENTITY);
+        job.p = make_product(m, n, k, floats_at(a, a_row, a_col), floats_at(b, b_row, b_col), c, c_row, 0, NULL,
+                             MM_IDENTITY);
         run_local(&job);
         return;
     }
@@ -261,7 +269,7 @@ static void gemm_batch(long batch, long m, long n, long k, const float *a, long 
 
 static void pack_weights(long n, long k, const float *weights, float *panels) {
     product_job job = {.batch = 1, .depth = k, .b_panel = k * MM_PANEL, .b_target = panels};
-    job.p = make_product(0, n, k, NULL, 0, 1, weights, 1, k, NULL, 0, 0, NULL, MM_IDENTITY);
+    job.p = make_product(0, n, k, floats_at(NULL, 0, 1), floats_at(weights, 1, k), NULL, 0, 0, NULL, MM_IDENTITY);
     job.columns = cut_into(n, MM_PANEL);
     job.packing = cut_into(divide_up(n, MM_PANEL), 4);
     mm_parallel(job.packing.count, pack_b_task, &job);
@@ -271,15 +279,14 @@ static void gemm_packed(long m, long n, long k, const float *a, long a_row, cons
                         const float *bias, int activation) {
     if (m <= 0 || n <= 0) return;
     product_job job = {.batch = 1, .depth = k, .last = 1, .b_panels = panels, .b_panel = k * MM_PANEL};
-    job.p = make_product(m, n, k, a, a_row, 1, NULL, 0, 0, c, c_row, 0, bias, activation);
+    job.p = make_product(m, n, k, floats_at(a, a_row, 1), floats_at(NULL, 0, 0), c, c_row, 0, bias, activation);
     choose_tiles(&job, m, n);
     mm_parallel(job.rows.count * job.columns.count, tile_task, &job);
 }
 
 // A product inside another kernel's task: on this thread, packing as it goes.
-static void gemm_here(long m, long n, long k, const float *a, long a_row, long a_col, const float *b, long b_row,
-                      long b_col, float *c, long c_row, int accumulate) {
+static void gemm_here(long m, long n, long k, operand a, operand b, float *c, long c_row, int accumulate) {
     if (m <= 0 || n <= 0) return;
-    const product p = make_product(m, n, k, a, a_row, a_col, b, b_row, b_col, c, c_row, accumulate, NULL, MM_IDENTITY);
+    const product p = make_product(m, n, k, a, b, c, c_row, accumulate, NULL, MM_IDENTITY);
     multiply_local(&p, 0, m, 0, n);
 }

@@ -8,6 +8,9 @@
 typedef float vf __attribute__((vector_size(4 * MM_LANES)));
 typedef int32_t vi __attribute__((vector_size(4 * MM_LANES)));
 typedef float vf_memory __attribute__((vector_size(4 * MM_LANES), aligned(4), may_alias));
+typedef uint32_t vu __attribute__((vector_size(4 * MM_LANES)));
+typedef uint16_t vh __attribute__((vector_size(2 * MM_LANES)));
+typedef uint16_t vh_memory __attribute__((vector_size(2 * MM_LANES), aligned(2), may_alias));
 typedef float v4 __attribute__((vector_size(16)));
 typedef float v4_memory __attribute__((vector_size(16), aligned(4), may_alias));
 
@@ -54,3 +57,34 @@ MM_INLINE float largest_lane(vf v) {
 static inline long least(long a, long b) { return a < b ? a : b; }
 static inline long most(long a, long b) { return a > b ? a : b; }
 static inline long divide_up(long a, long b) { return (a + b - 1) / b; }
+
+// Floats of 16 bits (bf16.h): the upper halves of floats.
+MM_INLINE vf load_half(const uint16_t *p) {
+    return (vf)(__builtin_convertvector(*(const vh_memory *)p, vu) << (vu)((vu){0} + 16u));
+}
+// The nearest floats whose lower half is zero, to even where two are.
+MM_INLINE vf rounded(vf x) {
+    const vu bits = (vu)x, upper = (vu){0} + 0xffff0000u;
+    const vu nearest = bits + ((vu){0} + 0x7fffu) + (bits >> ((vu){0} + 16u) & ((vu){0} + 1u));
+    const vu silent = bits | ((vu){0} + 0x400000u);
+    return choose(x == x, (vf)(nearest & upper), (vf)(silent & upper));
+}
+// Of floats that are rounded already.
+MM_INLINE void store_half(uint16_t *p, vf x) {
+    *(vh_memory *)p = __builtin_convertvector((vu)x >> ((vu){0} + 16u), vh);
+}
+static inline void widen(long count, const uint16_t *x, float *y) {
+    long i = 0;
+    for (; i + MM_LANES <= count; i += MM_LANES) store(y + i, load_half(x + i));
+    for (; i < count; i++) y[i] = of_bf16(x[i]);
+}
+static inline void round_floats(long count, const float *x, float *y) {
+    long i = 0;
+    for (; i + MM_LANES <= count; i += MM_LANES) store(y + i, rounded(load(x + i)));
+    for (; i < count; i++) y[i] = of_bf16(bf16_of(x[i]));
+}
+static inline void narrow(long count, const float *x, uint16_t *y) {
+    long i = 0;
+    for (; i + MM_LANES <= count; i += MM_LANES) store_half(y + i, rounded(load(x + i)));
+    for (; i < count; i++) y[i] = bf16_of(x[i]);
+}

@@ -7,6 +7,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "philox.h"
+
 #if defined(__x86_64__) && defined(__linux__)
 #define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else

@@ -127,6 +127,17 @@ CLONES void S(mm_affine)(long n, const T *restrict x, T scale, T shift, T *restr
 
 CLONES void S(mm_accumulate)(long n, const T *restrict x, T scale, T *restrict y) { EACH y[i] += x[i] * scale; }
 
+CLONES void S(mm_dropout)(long n, const T *restrict x, uint64_t seed, uint64_t stream, uint64_t first, double probability,
+                          T factor, T *restrict y) {
+    const uint32_t threshold = mm_philox_threshold(probability);
+    uint32_t words[mm_philox_words_at_once];
+    for (long i = 0; i < n; i += mm_philox_words_at_once) {
+        mm_philox_blocks(seed, stream, (first + (uint64_t)i) / 4, words);
+        const long count = n - i < mm_philox_words_at_once ? n - i : mm_philox_words_at_once;
+        for (long w = 0; w < count; w++) y[i + w] = x[i + w] * (words[w] >> 8 < threshold ? 0 : factor);
+    }
+}
+
 // ---- Reductions ------------------------------------------------------------------------------------------------------
 
 // A row is summed in sixteen interleaved chains that are then added pairwise: the order depends on n alone.

@@ -95,7 +95,7 @@ __attribute__((target("avx512f"))) static float arithmetic_avx512(long rounds) {
 
 static int lanes(void) {
     const char *name = mm_isa_name();
-    return strcmp(name, "avx512") == 0 ? 16 : strcmp(name, "baseline") == 0 ? 4 : 8;
+    return strncmp(name, "avx512", 6) == 0 ? 16 : strcmp(name, "baseline") == 0 ? 4 : 8;
 }
 
 static void arithmetic_task(void *context, long index) {

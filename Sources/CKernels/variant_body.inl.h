@@ -9,12 +9,14 @@
 #include "gemm.inl.h"
 #include "weights_bf16.inl.h"
 #include "weights_rows.inl.h"
+#include "integer_dots.inl.h"
 #include "weights_int8.inl.h"
 #include "weights_int4.inl.h"
 #include "weights_gemm.inl.h"
 #include "conv_gather.inl.h"
 #include "conv_job.inl.h"
 #include "conv_few.inl.h"
+#include "conv_filters.inl.h"
 #include "conv_winograd.inl.h"
 #include "conv.inl.h"
 #include "conv_weights.inl.h"
@@ -27,6 +29,7 @@ const mm_variant MM_VARIANT = {
     .panel = MM_PANEL,
     .gemm = gemm,
     .gemm_batch = gemm_batch,
+    .gemm_mixed = gemm_mixed,
     .pack = pack_weights,
     .gemm_packed = gemm_packed,
     .gemm_weights = gemm_weights,

@@ -25,8 +25,7 @@ MM_INLINE __m256 eight_scales(const uint16_t *halves) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
 }
 MM_INLINE __m256 group_value(__m256i sum, int32_t offset) {
-    const __m256i whole = _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
-    return _mm256_cvtepi32_ps(_mm256_sub_epi32(whole, _mm256_set1_epi32(offset)));
+    return _mm256_cvtepi32_ps(_mm256_sub_epi32(whole_fours(sum), _mm256_set1_epi32(offset)));
 }
 
 // sums[rows][32] (+)= groups of a panel.
@@ -43,8 +42,8 @@ MM_INLINE void int4_rows(const int rows, long groups, const int8_t *x, long x_ro
                 const __m256i low = low_nibbles(w), high = high_nibbles(w);
                 MM_UNROLL for (int i = 0; i < rows; i++) {
                     const int8_t *at = x + i * x_row + g * weight_group + 8 * t;
-                    sum[i][j] = _mm256_add_epi16(sum[i][j], _mm256_maddubs_epi16(low, four_of(at)));
-                    sum[i][j] = _mm256_add_epi16(sum[i][j], _mm256_maddubs_epi16(high, four_of(at + 4)));
+                    sum[i][j] = add_fours(sum[i][j], low, four_of(at));
+                    sum[i][j] = add_fours(sum[i][j], high, four_of(at + 4));
                 }
             }
         MM_UNROLL for (int j = 0; j < 4; j++) {
@@ -95,8 +94,8 @@ MM_INLINE void int4_tile(const int rows, long groups, const int8_t *x, long x_ro
                 const __m256i right = high ? high_nibbles(load_lanes(at + 8)) : low_nibbles(load_lanes(at + 8));
                 MM_UNROLL for (int i = 0; i < rows; i++) {
                     const __m256i four = four_of(x + i * x_row + g * weight_group + 8 * t + 4 * high);
-                    sum[i][0] = _mm256_add_epi16(sum[i][0], _mm256_maddubs_epi16(left, four));
-                    sum[i][1] = _mm256_add_epi16(sum[i][1], _mm256_maddubs_epi16(right, four));
+                    sum[i][0] = add_fours(sum[i][0], left, four);
+                    sum[i][1] = add_fours(sum[i][1], right, four);
                 }
             }
         }

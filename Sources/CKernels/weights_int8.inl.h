@@ -1,7 +1,7 @@
 // Products with int8 weights: exact sums of 32 bits.
 //
 // Memory: panels as weights.h says, rows as weights_rows.inl.h says. Sums are int32 [rows][32]. In a lane of 32 bits stand
-// two neighbours of k as 16 bits, times two of x, added by one instruction: no sum can overflow before 131072 values of k.
+// two neighbours of k as 16 bits, times two of x, added in 32 bits: no sum can overflow before 131072 values of k.
 #if defined(MM_INTEGERS_256)
 MM_INLINE __m256i pair_of(const int16_t *x) {
     int32_t two;
@@ -10,8 +10,6 @@ MM_INLINE __m256i pair_of(const int16_t *x) {
 }
 MM_INLINE __m256i even_bytes(__m256i lanes) { return _mm256_srai_epi16(_mm256_slli_epi16(lanes, 8), 8); }
 MM_INLINE __m256i odd_bytes(__m256i lanes) { return _mm256_srai_epi16(lanes, 8); }
-MM_INLINE __m256i load_lanes(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
-MM_INLINE void store_lanes(void *p, __m256i v) { _mm256_storeu_si256((__m256i *)p, v); }
 
 // sums[rows][32] (+)= fours of k of a panel.
 MM_INLINE void int8_rows(const int rows, long quads, const int16_t *x, long x_row, const uint32_t *lanes, int32_t *sums,
@@ -25,8 +23,8 @@ MM_INLINE void int8_rows(const int rows, long quads, const int16_t *x, long x_ro
             const __m256i w = load_lanes(lanes + 8 * j), even = even_bytes(w), odd = odd_bytes(w);
             MM_UNROLL for (int i = 0; i < rows; i++) {
                 const int16_t *at = x + i * x_row + 4 * q;
-                sum[i][j] = _mm256_add_epi32(sum[i][j], _mm256_madd_epi16(even, pair_of(at)));
-                sum[i][j] = _mm256_add_epi32(sum[i][j], _mm256_madd_epi16(odd, pair_of(at + 2)));
+                sum[i][j] = add_pairs(sum[i][j], even, pair_of(at));
+                sum[i][j] = add_pairs(sum[i][j], odd, pair_of(at + 2));
             }
         }
     MM_UNROLL for (int i = 0; i < rows; i++)
@@ -66,8 +64,8 @@ MM_INLINE void int8_tile(const int rows, long quads, const int16_t *x, long x_ro
             const __m256i right = odd ? odd_bytes(load_lanes(lanes + 8)) : even_bytes(load_lanes(lanes + 8));
             MM_UNROLL for (int i = 0; i < rows; i++) {
                 const __m256i two = pair_of(x + i * x_row + 4 * q + 2 * odd);
-                sum[i][0] = _mm256_add_epi32(sum[i][0], _mm256_madd_epi16(left, two));
-                sum[i][1] = _mm256_add_epi32(sum[i][1], _mm256_madd_epi16(right, two));
+                sum[i][0] = add_pairs(sum[i][0], left, two);
+                sum[i][1] = add_pairs(sum[i][1], right, two);
             }
         }
     }

@@ -42,6 +42,8 @@ public struct GenerationProgress: Sendable {
     public let passes: Int
     /// Ids drawn per second since the start; 0 before the first one.
     public let tokensPerSecond: Double
+    /// Seconds from the start to the first id drawn; `nil` before it.
+    public let secondsToFirst: Double?
 
     /// The share of all ids that is drawn, in 0...1.
     public var fraction: Double { toDraw > 0 ? Double(drawn) / Double(toDraw) : 1 }

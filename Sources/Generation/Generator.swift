@@ -59,6 +59,8 @@ public final class Generator {
     ///   - options: how to draw.
     ///   - batch: the most samples that go through the network together.
     ///   - cancellation: looked at before every pass.
+    ///   - isLast: whether this is the model's last generation: as soon as all ids are drawn it gives up everything but
+    ///     the VQVAE (``MultimodalGPT/giveUpDecoder()``), so that `body` has the memory.
     ///   - progress: called after every pass.
     ///   - body: takes a sample; what it throws ends the generation.
     /// - Returns: what it took.
@@ -66,29 +68,71 @@ public final class Generator {
     @discardableResult
     public func generate(
         _ prompts: [GenerationPrompt], options: SamplingOptions, batch: Int = 16,
-        cancellation: CancellationFlag = CancellationFlag(), progress: (GenerationProgress) -> Void = { _ in },
-        each body: (GeneratedSample) throws -> Void
+        cancellation: CancellationFlag = CancellationFlag(), isLast: Bool = false,
+        progress: (GenerationProgress) -> Void = { _ in }, each body: (GeneratedSample) throws -> Void
     ) throws -> GenerationStatistics {
         try validate(prompts, options: options, batch: batch)
+        let (samples, statistics) = try draw(
+            prompts, options: options, batch: batch, cancellation: cancellation, progress: progress, each: body)
+        if isLast {
+            model.giveUpDecoder()
+            MachineMemory.releaseUnused()
+        }
+        for sample in samples { try body(sample) }
+        return statistics
+    }
+
+    /// Draws every id.
+    ///
+    /// - Returns: the samples that were finished when nothing was left to draw; those before went to `body`.
+    private func draw(
+        _ prompts: [GenerationPrompt], options: SamplingOptions, batch: Int, cancellation: CancellationFlag,
+        progress: (GenerationProgress) -> Void, each body: (GeneratedSample) throws -> Void
+    ) throws -> ([GeneratedSample], GenerationStatistics) {
         let toDraw = prompts.reduce(0) { $0 + (model.outputLength - $1.firstIDs.count) * options.samples }
         var run = DecodingRun(
             model, prompts: prompts, options: options, emptyPrompt: emptyPrompt, batch: batch, cacheType: cacheType)
         let start = ContinuousClock.now
-        while !run.isDone {
+        // What the run holds, caches above all, is gone when the last samples are handed over.
+        while run.finishedCount < run.sampleCount {
+            while let sample = run.takeFinished() { try body(sample) }
             try cancellation.check()
             try withoutGradients {
                 try run.fill()
                 try run.pass()
             }
             let seconds = (ContinuousClock.now - start) / .seconds(1)
+            let first = run.firstDraw.map { ($0 - start) / .seconds(1) }
             progress(
                 GenerationProgress(
                     finished: run.finishedCount, active: run.activeCount, rows: run.sampleCount,
                     position: run.position, length: model.outputLength, drawn: run.drawn, toDraw: toDraw,
-                    passes: run.passes, tokensPerSecond: seconds > 0 ? Double(run.drawn) / seconds : 0))
-            while let sample = run.takeFinished() { try body(sample) }
+                    passes: run.passes, tokensPerSecond: seconds > 0 ? Double(run.drawn) / seconds : 0,
+                    secondsToFirst: first))
         }
-        return GenerationStatistics(ids: run.drawn, passes: run.passes)
+        var samples: [GeneratedSample] = []
+        while let sample = run.takeFinished() { samples.append(sample) }
+        return (samples, GenerationStatistics(ids: run.drawn, passes: run.passes))
+    }
+
+    /// Draws the first id of a prompt and no more.
+    ///
+    /// - Parameters:
+    ///   - prompt: what to generate from.
+    ///   - options: how to draw.
+    /// - Returns: the id that ``generate(_:options:batch:cancellation:progress:)`` puts behind the given ones in sample 0;
+    ///   `nil` when a whole output is given.
+    /// - Throws: ``GenerationError`` and ``TensorError`` likewise.
+    public func firstID(of prompt: GenerationPrompt, options: SamplingOptions) throws -> Int? {
+        var options = options
+        options.samples = 1
+        try validate([prompt], options: options, batch: 1)
+        var run = DecodingRun(
+            model, prompts: [prompt], options: options, emptyPrompt: emptyPrompt, batch: 1, cacheType: cacheType)
+        return try withoutGradients {
+            try run.fill()
+            return run.newest
+        }
     }
 
     /// Checks what ``generate(_:options:batch:cancellation:progress:)`` is going to be given, so that nothing need be

@@ -27,7 +27,7 @@ final class Decoder {
     private let maximumPixels: Int
 
     init(_ url: URL, maximumPixels: Int, threadCount: Int) throws {
-        _ = silenceFFmpeg
+        try FFmpeg.load()
         path = url.path
         self.maximumPixels = maximumPixels
         head = try FileHead(url)

@@ -32,7 +32,6 @@ final class Encoder {
         _ settings: EncoderSettings, width: Int, height: Int, timeBase: AVRational, frameRate: AVRational,
         needsGlobalHeader: Bool, name: String
     ) throws {
-        _ = silenceFFmpeg
         self.width = width
         self.height = height
         self.settings = settings

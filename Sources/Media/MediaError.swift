@@ -28,6 +28,8 @@ public struct MediaError: Error, Sendable {
         public static let unknownFormat = Code(name: "unknownFormat")
         /// The destination cannot be created, or writing to it failed.
         public static let cannotWrite = Code(name: "cannotWrite")
+        /// FFmpeg's libraries are not on this machine, or not those that the program was compiled for.
+        public static let librariesMissing = Code(name: "librariesMissing")
         /// Pixels are not what they should be: a wrong shape or type, or not a number.
         public static let invalidPixels = Code(name: "invalidPixels")
     }
@@ -58,5 +60,19 @@ func statusText(_ status: Int32) -> String {
     return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
 
-/// Keeps FFmpeg from printing to the terminal; what matters is returned or thrown.
-let silenceFFmpeg: Void = av_log_set_level(AV_LOG_QUIET)
+/// FFmpeg's libraries, which are loaded when they are first needed.
+public enum FFmpeg {
+    /// Loads the libraries, or waits until they are; does nothing when they were loaded before.
+    ///
+    /// - Throws: ``MediaError`` with code `.librariesMissing`.
+    public static func load() throws {
+        guard let reason = mm_ffmpeg_load() else { return }
+        throw MediaError(
+            .librariesMissing, "FFmpeg's libraries cannot be loaded: \(String(cString: reason)).")
+    }
+
+    /// Loads the libraries on a thread of its own, for who will need them soon and has other work to do until then.
+    public static func loadAhead() {
+        Thread.detachNewThread { _ = mm_ffmpeg_load() }
+    }
+}

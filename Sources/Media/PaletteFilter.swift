@@ -13,7 +13,6 @@ final class PaletteFilter {
     private let height: Int
 
     init(width: Int, height: Int) throws {
-        _ = silenceFFmpeg
         self.width = width
         self.height = height
         frame = try OwnedFrame()

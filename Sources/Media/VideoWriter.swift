@@ -53,7 +53,7 @@ public final class VideoWriter {
     ///   - url: the destination; an existing file is replaced when writing has finished.
     ///   - frameRate: frames per second, above 0 and at most 1000. Ignored for pictures.
     ///   - options: how it is written.
-    /// - Throws: ``MediaError``: `.unknownFormat`, `.invalidArgument`, `.cannotWrite`.
+    /// - Throws: ``MediaError``: `.unknownFormat`, `.invalidArgument`, `.librariesMissing`, `.cannotWrite`.
     public init(to url: URL, frameRate: Double, options: Options = .init()) throws {
         self.url = url
         self.options = options
@@ -65,6 +65,7 @@ public final class VideoWriter {
                 .invalidArgument, "A frame rate must be above 0 and at most 1000 per second, not \(frameRate).")
         }
         try Self.check(options, format)
+        try FFmpeg.load()
         if !isSeries { firstDestination = try Destination(url) }
     }
 

@@ -1,5 +1,6 @@
 // Lower bounds of the memory that models take for their work, so that what can never fit is refused before it is begun.
-// They count maps that certainly exist at one time, as four-byte numbers; the truth is a few times as much.
+// They count maps that certainly exist at one time, as numbers of four bytes, or of two where training keeps operands so; the
+// truth is a few times as much.
 
 import NeuralNets
 import Tensors
@@ -65,17 +66,23 @@ extension VQVAE {
     ///   - clips: how many a pass is over.
     ///   - size: of a clip, `[d1, ..., dn]`.
     ///   - checkpointsActivations: whether the insides of residual blocks are computed twice instead of kept.
-    public func trainingBytes(clips: Int, size: [Int], checkpointsActivations: Bool) -> Double {
+    ///   - precision: what operands of products are kept as.
+    public func trainingBytes(
+        clips: Int, size: [Int], checkpointsActivations: Bool, precision: ProductPrecision = .float32
+    ) -> Double {
         let (down, up) = (encoderMaps(size), decoderMaps(latentShape(size)))
-        // The gradient of a convolution needs what went into it.
-        var kept = down.reduce(0, +) + up.reduce(0, +)
+        // The gradient of a convolution needs what went into it; pixels and what is drawn of them are floats.
+        let pixels = down[0] + (up.last ?? 0)
+        var operands = down.dropFirst().reduce(0, +) + up.dropLast().reduce(0, +)
+        var floats = pixels
         for (layers, map) in [
             (configuration.encoder.residualLayers, down.last ?? 0), (configuration.decoder.residualLayers, up[0]),
         ] {
             // A block's input; and unless it is computed twice, what its convolutions and its attention saw.
-            kept += Double(layers) * map * (checkpointsActivations ? 1 : 4)
+            floats += Double(layers) * map
+            if !checkpointsActivations { operands += 3 * Double(layers) * map }
         }
-        return floatBytes * Double(clips) * kept
+        return Double(clips) * (floatBytes * floats + Double(precision.byteCount) * operands)
     }
 }
 
@@ -109,9 +116,11 @@ extension MultimodalGPT {
 
     /// Bytes that reading prompts takes at least, the caches of what was read included.
     public func prefillBytes(prompts: Int, length: Int, cache: CacheType = .float32) -> Double {
-        // Beside a layer's input, its MLP is four times as wide.
-        let layer = 5 * floatBytes * Double(decoderConfiguration.width)
-        return Double(prompts) * Double(length) * (cacheBytesPerPosition(cache) + layer)
+        let tokens = Double(prompts) * Double(length)
+        let together = min(tokens, Double(TransformerDecoder.tokensAtOnce))
+        // Beside a layer's input, its MLP is four times as wide; tokens whose turn is another wait.
+        let vectors = (tokens > together ? tokens : 0) + 5 * together
+        return tokens * cacheBytesPerPosition(cache) + vectors * floatBytes * Double(decoderConfiguration.width)
     }
 
     /// Bytes that a pass of training takes at least, beside the parameters.
@@ -119,14 +128,18 @@ extension MultimodalGPT {
     /// - Parameters:
     ///   - sequences: how many a pass is over.
     ///   - checkpointsActivations: whether the insides of layers are computed twice instead of kept.
-    public func trainingBytes(sequences: Int, checkpointsActivations: Bool) -> Double {
+    ///   - precision: what operands of products are kept as.
+    public func trainingBytes(
+        sequences: Int, checkpointsActivations: Bool, precision: ProductPrecision = .float32
+    ) -> Double {
         let shape = decoderConfiguration
         let (width, layers) = (Double(shape.width), Double(shape.layers))
         let (input, output) = (Double(inputCapacity), elements(latentShape))
         // Normalized states, query, key, value, what attention makes of them, and the inside of the MLP.
         let inside = 10 * width
-        let perPosition = layers * width + (checkpointsActivations ? min(layers, 1) : layers) * inside
+        let computed = (checkpointsActivations ? min(layers, 1) : layers) * inside
+        let perPosition = floatBytes * layers * width + Double(precision.byteCount) * computed
         let scores = input * Double(inputTokenCount) + output * Double(outputTokenCount)
-        return floatBytes * Double(sequences) * ((input + output) * perPosition + scores)
+        return Double(sequences) * ((input + output) * perPosition + floatBytes * scores)
     }
 }

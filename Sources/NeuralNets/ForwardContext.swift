@@ -10,6 +10,8 @@ public final class ForwardContext {
     public let checkpointsActivations: Bool
     /// Whether this is such a second time: running statistics must not move again.
     public let isRepeated: Bool
+    /// What linear layers, convolutions and attention round the operands of their products to.
+    public let precision: ProductPrecision
     private let key: RandomKey
     private var draws: Int
 
@@ -18,12 +20,19 @@ public final class ForwardContext {
     /// - Parameters:
     ///   - key: derived from the seed and the step, so that a pass can be repeated exactly.
     ///   - checkpointsActivations: whether to save memory at the cost of time; values and gradients are the same.
-    public convenience init(training key: RandomKey, checkpointsActivations: Bool = false) {
-        self.init(true, key, draws: 0, checkpoints: checkpointsActivations, isRepeated: false)
+    ///   - precision: what the operands of products are rounded to.
+    public convenience init(
+        training key: RandomKey, checkpointsActivations: Bool = false, precision: ProductPrecision = .float32
+    ) {
+        self.init(true, key, draws: 0, checkpoints: checkpointsActivations, isRepeated: false, precision)
     }
 
-    private init(_ isTraining: Bool, _ key: RandomKey, draws: Int, checkpoints: Bool, isRepeated: Bool) {
+    private init(
+        _ isTraining: Bool, _ key: RandomKey, draws: Int, checkpoints: Bool, isRepeated: Bool,
+        _ precision: ProductPrecision
+    ) {
         self.isTraining = isTraining
+        self.precision = precision
         checkpointsActivations = checkpoints
         self.isRepeated = isRepeated
         self.key = key
@@ -31,8 +40,23 @@ public final class ForwardContext {
     }
 
     /// A context of an inference pass: nothing is random, nothing is changed.
-    public static var inference: ForwardContext {
-        ForwardContext(false, RandomKey(seed: 0), draws: 0, checkpoints: false, isRepeated: false)
+    public static var inference: ForwardContext { inference(precision: .float32) }
+
+    /// A context of an inference pass whose operands are rounded.
+    public static func inference(precision: ProductPrecision) -> ForwardContext {
+        ForwardContext(false, RandomKey(seed: 0), draws: 0, checkpoints: false, isRepeated: false, precision)
+    }
+
+    /// A tensor as layers hand it to their products: rounded where ``precision`` says so.
+    ///
+    /// Round what several products read once, before them: the tape then keeps it once. Other types than `float32` stay.
+    public func operand(_ x: Tensor) -> Tensor {
+        precision == .bfloat16 && x.dtype == .float32 ? x.roundedOperand() : x
+    }
+
+    /// An activation whose result only products read, so that it can be rounded before the tape keeps it.
+    public func operand(_ x: Tensor, after activation: Activation) -> Tensor {
+        precision == .bfloat16 && x.dtype == .float32 ? activation.rounded(x) : activation(x)
     }
 
     /// A key for the next use of randomness in this pass.
@@ -49,13 +73,14 @@ public final class ForwardContext {
     ///     ``isRepeated`` is set.
     public func checkpointing(_ x: Tensor, _ block: @escaping (Tensor, ForwardContext) -> Tensor) -> Tensor {
         guard checkpointsActivations else { return block(x, self) }
-        let (isTraining, key, draws) = (isTraining, key, draws)
+        let (isTraining, key, draws, precision) = (isTraining, key, draws, precision)
         return checkpointed(x) { x, isRepeated in
             // Blocks inside blocks are computed whole the second time: their results are wanted at once.
             block(
                 x,
                 isRepeated
-                    ? ForwardContext(isTraining, key, draws: draws, checkpoints: false, isRepeated: true) : self)
+                    ? ForwardContext(isTraining, key, draws: draws, checkpoints: false, isRepeated: true, precision)
+                    : self)
         }
     }
 }
@@ -65,6 +90,9 @@ public protocol Layer: Module {
     /// Applies the layer.
     func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor
 }
+
+/// A layer that reads its input as an operand of products only.
+public protocol ProductLayer: Layer {}
 
 /// Layers applied one after another, keyed by index (activations count, as in PyTorch).
 public final class Sequential: Module, Layer {
@@ -79,23 +107,39 @@ public final class Sequential: Module, Layer {
     }
 
     public func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor {
-        layers.reduce(x) { $1($0, context) }
+        layers.indices.reduce(x) { x, index in
+            let next = index + 1 < layers.count ? layers[index + 1] : nil
+            if let layer = layers[index] as? ActivationLayer, let activation = layer.activation,
+                next is any ProductLayer
+            {
+                return context.operand(x, after: activation)
+            }
+            return layers[index](x, context)
+        }
     }
 }
 
 /// An activation function as a layer without parameters.
 public final class ActivationLayer: Module, Layer {
     private let function: (Tensor) -> Tensor
+    /// Which of the usual functions it is, if it is one.
+    let activation: Activation?
 
     /// Wraps a function.
-    public init(_ function: @escaping (Tensor) -> Tensor) { self.function = function }
+    public init(_ function: @escaping (Tensor) -> Tensor) { (self.function, activation) = (function, nil) }
+
+    /// Wraps one of the usual functions.
+    public init(_ activation: Activation) {
+        self.activation = activation
+        function = { activation($0) }
+    }
 
     /// The rectifier.
-    public static var relu: ActivationLayer { ActivationLayer { $0.relu() } }
+    public static var relu: ActivationLayer { ActivationLayer(.relu) }
     /// The exact GELU.
-    public static var gelu: ActivationLayer { ActivationLayer { $0.gelu() } }
+    public static var gelu: ActivationLayer { ActivationLayer(.gelu) }
     /// x sigmoid(1.702 x), TorchMultimodal's `SiLU`.
-    public static var quickGELU: ActivationLayer { ActivationLayer { $0.quickGELU() } }
+    public static var quickGELU: ActivationLayer { ActivationLayer(.quickGELU) }
     /// x sigmoid(x), PyTorch's `nn.SiLU`.
     public static var silu: ActivationLayer { ActivationLayer { $0.silu() } }
     /// The hyperbolic tangent.

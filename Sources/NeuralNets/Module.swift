@@ -136,6 +136,12 @@ public final class Parameter {
         current = Tensor.zeros([0])
     }
 
+    /// Gives up the value's memory for good; it is empty from now on, until it is set.
+    func giveUp() {
+        source = nil
+        current = Tensor.zeros([0])
+    }
+
     /// Whether the value is made whenever it is read.
     public var isDerived: Bool { source != nil }
 
@@ -248,6 +254,17 @@ extension Module {
             if let value = values[key] { buffer.wrappedValue = value.cast(to: buffer.wrappedValue.dtype) }
         }
         for (_, module) in modules { module.stateDidChange() }
+    }
+
+    /// Gives up the memory of parameters, and of what was packed from them, ahead of the module's own end.
+    ///
+    /// What is given up computes nothing any more, until its parameters are set anew.
+    ///
+    /// - Parameter kept: the beginnings of keys that keep their values.
+    public final func giveUpParameters(except kept: [String] = []) {
+        func isGivenUp(_ key: String) -> Bool { !kept.contains { key.hasPrefix($0) } }
+        for (key, parameter) in parameters where isGivenUp(key) { parameter.giveUp() }
+        for (key, module) in modules where isGivenUp(key + ".") { module.stateDidChange() }
     }
 
     /// Sets whether every parameter below is trainable.

@@ -30,14 +30,15 @@ public struct AttentionMask: Sendable {
 ///   - scale: what scores are multiplied by; `1 / sqrt(width)` when `nil`.
 ///   - mask: which keys each query sees; a query that sees none yields zeros.
 ///   - dropout: the share of probabilities dropped, in `0..<1`, and the key of its random numbers.
-/// - Returns: `[batch, heads, queries, value width]`, laid out so that `transposed(1, 2)` is contiguous.
+/// - Returns: `[batch, heads, queries, value width]`, laid out so that `transposed(1, 2)` is contiguous. Of operands that are
+///   rounded (``Tensor/roundedOperand()``) the products are of rounded operands, and the result is one.
 public func scaledDotProductAttention(
     _ query: Tensor, _ key: Tensor, _ value: Tensor, scale: Double? = nil, mask: AttentionMask = .none,
     dropout: (probability: Double, key: RandomKey)? = nil
 ) -> Tensor {
     requireSame(query, key, "attention")
     requireSame(query, value, "attention")
-    requireReal(query, "attention")
+    if query.dtype != .bfloat16 { requireReal(query, "attention") }
     precondition(
         query.rank == 4 && key.rank == 4 && value.rank == 4
             && Array(query.shape[..<2]) == Array(key.shape[..<2]) && Array(key.shape[..<3]) == Array(value.shape[..<3])
@@ -79,7 +80,7 @@ public func scaledDotProductAttention(
         shape.seed = dropout.key.seed
         shape.stream = dropout.key.stream
     }
-    let statistics = Tensor(uninitialized: [batch, heads, queries], dtype: q.dtype)
+    let statistics = Tensor(uninitialized: [batch, heads, queries], dtype: q.dtype == .float64 ? .float64 : .float32)
     if output.count > 0 {
         withTensors(q, k, v, dense) {
             shape.mask = dense.map { $0.pointer(UInt8.self) }
@@ -94,6 +95,10 @@ public func scaledDotProductAttention(
                         &shape, q.pointer(Float.self), k.pointer(Float.self), v.pointer(Float.self),
                         output.mutablePointer(Float.self), statistics.mutablePointer(Float.self))
                 }
+            } else if q.dtype == .bfloat16 {
+                mm_attention_forward_bf16(
+                    &shape, q.pointer(UInt16.self), k.pointer(UInt16.self), v.pointer(UInt16.self),
+                    output.mutablePointer(UInt16.self), statistics.mutablePointer(Float.self))
             } else {
                 mm_attention_forward_f64(
                     &shape, q.pointer(Double.self), k.pointer(Double.self), v.pointer(Double.self),
@@ -113,10 +118,10 @@ private func attentionGradient(
     _ statistics: Tensor, _ gradient: Tensor
 ) -> [Tensor?] {
     var shape = description
-    let go = Tensor(uninitialized: output.transposed(1, 2).shape, dtype: q.dtype)
-    go.write(gradient.transposed(1, 2), axis: 0, at: 0)
-    let (gq, gk, gv) = (q.emptyTwin(), k.emptyTwin(), v.emptyTwin())
-    guard output.count > 0 else { return [q, k, v].map { Tensor.zeros($0.shape, dtype: $0.dtype) } }
+    let type = statistics.dtype
+    let go = gradient.transposed(1, 2).contiguous().cast(to: q.dtype)
+    let (gq, gk, gv) = (q.emptyTwin(type), k.emptyTwin(type), v.emptyTwin(type))
+    guard output.count > 0 else { return [q, k, v].map { Tensor.zeros($0.shape, dtype: type) } }
     withTensors(q, k, v, mask, output, statistics, go) {
         shape.mask = mask.map { $0.pointer(UInt8.self) }
         if q.dtype == .float32 {
@@ -124,6 +129,11 @@ private func attentionGradient(
                 &shape, q.pointer(Float.self), k.pointer(Float.self), v.pointer(Float.self), output.pointer(Float.self),
                 statistics.pointer(Float.self), go.pointer(Float.self), gq.mutablePointer(Float.self),
                 gk.mutablePointer(Float.self), gv.mutablePointer(Float.self))
+        } else if q.dtype == .bfloat16 {
+            mm_attention_backward_bf16(
+                &shape, q.pointer(UInt16.self), k.pointer(UInt16.self), v.pointer(UInt16.self),
+                output.pointer(UInt16.self), statistics.pointer(Float.self), go.pointer(UInt16.self),
+                gq.mutablePointer(Float.self), gk.mutablePointer(Float.self), gv.mutablePointer(Float.self))
         } else {
             mm_attention_backward_f64(
                 &shape, q.pointer(Double.self), k.pointer(Double.self), v.pointer(Double.self),
@@ -155,9 +165,8 @@ extension Tensor {
     }
 
     /// Fresh memory with the same shape and strides.
-    fileprivate func emptyTwin() -> Tensor {
+    fileprivate func emptyTwin(_ type: DType) -> Tensor {
         Tensor(
-            storage: Storage(byteCount: count * dtype.byteCount), dtype: dtype, shape: shape, strides: strides,
-            offset: 0)
+            storage: Storage(byteCount: count * type.byteCount), dtype: type, shape: shape, strides: strides, offset: 0)
     }
 }

@@ -74,41 +74,51 @@ extension Tensor {
     ///   - bias: `[outputs]`, or `nil`.
     ///   - geometry: window, steps, dilation and padding per spatial axis.
     /// - Returns: `[batch, outputs, ...]` for this tensor as `[batch, inputs, spatial...]`, with
-    ///   ``ConvolutionGeometry/outputSize(_:)`` as its spatial size.
+    ///   ``ConvolutionGeometry/outputSize(_:)`` as its spatial size; `float32` for a ``roundedOperand()``, whose products
+    ///   are of rounded operands.
     public func convolved(_ weight: Tensor, bias: Tensor? = nil, geometry: ConvolutionGeometry) -> Tensor {
-        requireSame(self, weight, "convolution")
-        requireReal(self, "convolution")
+        requireOperands(self, weight, "convolution")
         precondition(
             rank == weight.rank && (3...5).contains(rank) && shape[1] == weight.shape[1]
                 && Array(weight.shape[2...]) == geometry.kernel,
             "convolution: input \(shape) does not fit weight \(weight.shape)")
         requireBias(bias, of: weight, outputs: weight.shape[0], "convolution")
         geometry.requireConsistent("convolution")
-        let x = contiguous().detached
-        let w = weight.contiguous().detached
+        // What the tape keeps; the kernels read the floats that it stands for.
+        let operand = contiguous().detached
+        let kept = weight.contiguous().detached
+        let isRounded = dtype == .bfloat16
+        let (x, w) = isRounded ? (operand.roundedValues(), kept.roundedValues()) : (operand, kept)
         let size = geometry.outputSize(Array(shape[2...]))
-        let result = Tensor(uninitialized: [shape[0], w.shape[0]] + size, dtype: dtype)
+        let result = Tensor(uninitialized: [shape[0], w.shape[0]] + size, dtype: x.dtype)
         var descriptor = geometry.descriptor(
             batch: shape[0], inputs: shape[1], outputs: w.shape[0], inputSize: Array(shape[2...]), outputSize: size)
         if result.count > 0 {
             ConvolutionKernels.forward(&descriptor, x: x, w: w, bias: bias?.detached, y: result)
         }
-        let (needsX, needsW, description) = (node != nil, weight.node != nil, descriptor)
+        let (needsX, needsW, hasBias, description) = (node != nil, weight.node != nil, bias != nil, descriptor)
         return result.recorded(from: [self, weight] + (bias.map { [$0] } ?? [])) { gradient in
             var descriptor = description
-            let gy = gradient.contiguous()
+            let incoming = gradient.contiguous()
+            let gy = isRounded ? incoming.roundedValues() : incoming
             var gradients: [Tensor?] = [nil, nil]
-            if needsX {
-                let gx = Tensor.zeros(x.shape, dtype: x.dtype)
-                if gy.count > 0 { ConvolutionKernels.backwardData(&descriptor, gy: gy, w: w, bias: nil, gx: gx) }
-                gradients[0] = gx
-            }
             if needsW {
-                let gw = Tensor.zeros(w.shape, dtype: w.dtype)
-                if gy.count > 0 { ConvolutionKernels.backwardWeights(&descriptor, x: x, gy: gy, gw: gw) }
+                let gw = Tensor.zeros(kept.shape, dtype: kept.dtype)
+                if gy.count > 0 {
+                    let x = isRounded ? operand.roundedValues() : operand
+                    ConvolutionKernels.backwardWeights(&descriptor, x: x, gy: gy, gw: gw)
+                }
                 gradients[1] = gw
             }
-            if bias != nil { gradients.append(gy.channelSums()) }
+            if needsX {
+                let gx = Tensor.zeros(operand.shape, dtype: kept.dtype)
+                if gy.count > 0 {
+                    let w = isRounded ? kept.roundedValues() : kept
+                    ConvolutionKernels.backwardData(&descriptor, gy: gy, w: w, bias: nil, gx: gx)
+                }
+                gradients[0] = gx
+            }
+            if hasBias { gradients.append(incoming.channelSums()) }
             return gradients
         }
     }
@@ -125,43 +135,51 @@ extension Tensor {
     public func convolvedTransposed(
         _ weight: Tensor, bias: Tensor? = nil, geometry: ConvolutionGeometry, outputPadding: [Int]? = nil
     ) -> Tensor {
-        requireSame(self, weight, "transposed convolution")
-        requireReal(self, "transposed convolution")
+        requireOperands(self, weight, "transposed convolution")
         precondition(
             rank == weight.rank && (3...5).contains(rank) && shape[1] == weight.shape[0]
                 && Array(weight.shape[2...]) == geometry.kernel,
             "transposed convolution: input \(shape) does not fit weight \(weight.shape)")
         requireBias(bias, of: weight, outputs: weight.shape[1], "transposed convolution")
         geometry.requireConsistent("transposed convolution")
-        let x = contiguous().detached
-        let w = weight.contiguous().detached
+        let operand = contiguous().detached
+        let kept = weight.contiguous().detached
+        let isRounded = dtype == .bfloat16
+        let (x, w) = isRounded ? (operand.roundedValues(), kept.roundedValues()) : (operand, kept)
         let size: [Int] = (0..<(rank - 2)).map { axis in
             let span = geometry.dilation[axis] * (geometry.kernel[axis] - 1) + 1
             let crop = geometry.padFront[axis] + geometry.padBack[axis]
             return (shape[axis + 2] - 1) * geometry.stride[axis] + span - crop + (outputPadding?[axis] ?? 0)
         }
-        let result = Tensor.zeros([shape[0], w.shape[1]] + size.map { max($0, 0) }, dtype: dtype)
+        let result = Tensor.zeros([shape[0], w.shape[1]] + size.map { max($0, 0) }, dtype: x.dtype)
         var descriptor = geometry.descriptor(
             batch: shape[0], inputs: w.shape[1], outputs: shape[1], inputSize: size, outputSize: Array(shape[2...]))
         if result.count > 0 && count > 0 {
             ConvolutionKernels.backwardData(&descriptor, gy: x, w: w, bias: bias?.detached, gx: result)
         }
-        let (needsX, needsW, description) = (node != nil, weight.node != nil, descriptor)
+        let (needsX, needsW, hasBias, description) = (node != nil, weight.node != nil, bias != nil, descriptor)
         return result.recorded(from: [self, weight] + (bias.map { [$0] } ?? [])) { gradient in
             var descriptor = description
-            let gy = gradient.contiguous()
+            let incoming = gradient.contiguous()
+            let gy = isRounded ? incoming.roundedValues() : incoming
             var gradients: [Tensor?] = [nil, nil]
-            if needsX {
-                let gx = Tensor.zeros(x.shape, dtype: x.dtype)
-                if gx.count > 0 { ConvolutionKernels.forward(&descriptor, x: gy, w: w, bias: nil, y: gx) }
-                gradients[0] = gx
-            }
             if needsW {
-                let gw = Tensor.zeros(w.shape, dtype: w.dtype)
-                if x.count > 0 && gy.count > 0 { ConvolutionKernels.backwardWeights(&descriptor, x: gy, gy: x, gw: gw) }
+                let gw = Tensor.zeros(kept.shape, dtype: kept.dtype)
+                if operand.count > 0 && gy.count > 0 {
+                    let x = isRounded ? operand.roundedValues() : operand
+                    ConvolutionKernels.backwardWeights(&descriptor, x: gy, gy: x, gw: gw)
+                }
                 gradients[1] = gw
             }
-            if bias != nil { gradients.append(gy.channelSums()) }
+            if needsX {
+                let gx = Tensor.zeros(operand.shape, dtype: kept.dtype)
+                if gx.count > 0 {
+                    let w = isRounded ? kept.roundedValues() : kept
+                    ConvolutionKernels.forward(&descriptor, x: gy, w: w, bias: nil, y: gx)
+                }
+                gradients[0] = gx
+            }
+            if hasBias { gradients.append(incoming.channelSums()) }
             return gradients
         }
     }

@@ -17,6 +17,8 @@ public final class MapWindow {
     private let storage: Storage
     /// Where its maps begin, in bytes.
     private let offset: Int
+    /// The position whose maps come first in memory: what is dropped stays there until its room is needed.
+    private var origin: Int
     /// Whether the memory is a tensor's, which nobody writes to.
     private let isShared: Bool
 
@@ -33,7 +35,7 @@ public final class MapWindow {
         precondition(room > 0 && dtype.isDifferentiable, "MapWindow: no room for \(room) \(dtype.rawValue) maps")
         (self.batch, self.channels, self.room, self.rest, self.dtype) = (batch, channels, room, rest, dtype)
         range = start..<start
-        (offset, isShared) = (0, false)
+        (offset, origin, isShared) = (0, start, false)
         storage = Storage(byteCount: batch * channels * room * elementCount(of: rest) * dtype.byteCount)
     }
 
@@ -45,8 +47,7 @@ public final class MapWindow {
         dtype = maps.dtype
         range = 0..<maps.shape[2]
         storage = dense.storage
-        offset = dense.offset * dtype.byteCount
-        isShared = true
+        (offset, origin, isShared) = (dense.offset * dtype.byteCount, 0, true)
     }
 
     /// Bytes of one position of one channel.
@@ -54,25 +55,29 @@ public final class MapWindow {
     /// Bytes between channels.
     private var channelBytes: Int { room * positionBytes }
 
-    /// Where the maps of the first position begin.
-    private var base: UnsafeMutableRawPointer { storage.pointer + offset }
+    /// Where the maps of a position begin.
+    private func place(_ position: Int) -> UnsafeMutableRawPointer {
+        storage.pointer + offset + (position - origin) * positionBytes
+    }
 
     /// Forgets the positions before `first`; an empty window goes on at `first`.
     ///
     /// A window on a whole tensor keeps all.
     public func drop(before first: Int) {
         guard first > range.lowerBound, !isShared else { return }
-        guard first < range.upperBound else {
-            range = first..<first
-            return
-        }
-        let (moved, kept) = ((first - range.lowerBound) * positionBytes, (range.upperBound - first) * positionBytes)
-        let (storage, offset, channelBytes) = (storage, offset, channelBytes)
+        range = first..<max(first, range.upperBound)
+        if range.isEmpty { origin = first }
+    }
+
+    /// Moves what is held to the front, if `count` more positions do not fit behind it.
+    private func makeRoom(for count: Int) {
+        guard range.upperBound + count > origin + room else { return }
+        let (from, to, bytes) = (place(range.lowerBound), place(origin), range.count * positionBytes)
+        let channelBytes = channelBytes
         parallelEach(batch * channels) { channel in
-            let start = storage.pointer + offset + channel * channelBytes
-            start.copyMemory(from: start + moved, byteCount: kept)
+            (to + channel * channelBytes).copyMemory(from: from + channel * channelBytes, byteCount: bytes)
         }
-        range = first..<range.upperBound
+        origin = range.lowerBound
     }
 
     /// A copy of some positions, `[batch, channels, positions.count, ...]`.
@@ -82,11 +87,9 @@ public final class MapWindow {
         let result = Tensor(uninitialized: [batch, channels, positions.count] + rest, dtype: dtype)
         guard result.count > 0 else { return result }
         precondition(holds(positions), "MapWindow: \(positions) are not in \(range)")
-        let (from, count) = ((positions.lowerBound - range.lowerBound) * positionBytes, positions.count * positionBytes)
-        let (storage, offset, channelBytes) = (storage, offset, channelBytes)
+        let (from, count, channelBytes) = (place(positions.lowerBound), positions.count * positionBytes, channelBytes)
         parallelEach(batch * channels) { channel in
-            (result.storage.pointer + channel * count).copyMemory(
-                from: storage.pointer + offset + channel * channelBytes + from, byteCount: count)
+            (result.storage.pointer + channel * count).copyMemory(from: from + channel * channelBytes, byteCount: count)
         }
         return result
     }
@@ -122,34 +125,35 @@ public final class MapWindow {
         geometry.requireConsistent("transposed convolution")
         defer { range = range.lowerBound..<(range.upperBound + count) }
         guard count > 0, batch * channels * positionBytes > 0 else { return }
-        let end = range.count * positionBytes
+        makeRoom(for: count)
         guard dtype == .float32 else {
             let made = activation(source.maps(positions).convolvedTransposed(weight, bias: bias, geometry: geometry))
-            return place(made, count)
+            return copy(made)
         }
         var descriptor = geometry.descriptor(
             batch: batch, inputs: channels, outputs: source.channels, inputSize: [count] + rest,
             outputSize: [positions.count] + source.rest)
         let (w, b) = (weight.detached.contiguous(), bias?.detached.contiguous())
-        let first = (positions.lowerBound - source.range.lowerBound) * source.positionBytes
         withTensors(w, b) {
             withExtendedLifetime((storage, source.storage)) {
                 mm_conv_backward_data_part_f32(
-                    &descriptor, (source.base + first).assumingMemoryBound(to: Float.self),
+                    &descriptor, source.place(positions.lowerBound).assumingMemoryBound(to: Float.self),
                     source.room * elementCount(of: source.rest), w.pointer(Float.self), b?.pointer(Float.self),
-                    activation.kernelCode, (base + end).assumingMemoryBound(to: Float.self),
+                    activation.kernelCode, place(range.upperBound).assumingMemoryBound(to: Float.self),
                     room * elementCount(of: rest))
             }
         }
     }
-    /// Copies `count` positions behind those that are there.
-    private func place(_ made: Tensor, _ count: Int) {
+
+    /// Copies maps behind those that are there.
+    private func copy(_ made: Tensor) {
+        let count = made.shape[2]
         precondition(made.shape == [batch, channels, count] + rest, "MapWindow: \(made.shape) does not fit \(rest)")
-        let (end, bytes) = (range.count * positionBytes, count * positionBytes)
+        let (end, bytes) = (place(range.upperBound), count * positionBytes)
         made.withUnsafeBytes { values in
             guard let from = values.baseAddress else { return }
             for channel in 0..<(batch * channels) {
-                (base + channel * channelBytes + end).copyMemory(from: from + channel * bytes, byteCount: bytes)
+                (end + channel * channelBytes).copyMemory(from: from + channel * bytes, byteCount: bytes)
             }
         }
     }

@@ -91,12 +91,12 @@ extension Tensor {
     ///   - bias: `[outputs]`, or `nil`.
     ///   - activation: applied in the same pass when nothing is recorded.
     ///   - packed: `weight` packed, used for `float32` when nothing is recorded.
-    /// - Returns: `[..., outputs]` for this tensor as `[..., inputs]`.
+    /// - Returns: `[..., outputs]` for this tensor as `[..., inputs]`; `float32` for a ``roundedOperand()``, whose product is
+    ///   one of rounded operands.
     public func linear(
         _ weight: Tensor, bias: Tensor? = nil, activation: Activation = .identity, packed: PackedWeights? = nil
     ) -> Tensor {
-        requireSame(self, weight, "linear")
-        requireReal(self, "linear")
+        requireOperands(self, weight, "linear")
         precondition(
             weight.rank == 2 && rank >= 1 && size(-1) == weight.shape[1],
             "linear: \(shape) x weight \(weight.shape): the last axis must be \(weight.shape.last ?? 0)")
@@ -104,6 +104,7 @@ extension Tensor {
         precondition(
             packed.map { $0.outputs == weight.shape[0] && $0.inputs == weight.shape[1] } ?? true,
             "linear: the packed weights are not those of weight \(weight.shape)")
+        if dtype == .bfloat16 { return activation(linearOfRounded(weight, bias: bias)) }
         let inputs = [self, weight] + (bias.map { [$0] } ?? [])
         let records = GradientMode.isEnabled && inputs.contains { $0.node != nil }
         let x = detached.contiguousRows()

@@ -98,9 +98,32 @@ extension Tensor {
     public func dropout(_ probability: Double, key: RandomKey) -> Tensor {
         precondition((0..<1).contains(probability), "dropout: \(probability) is not in 0..<1")
         if probability == 0 { return self }
-        let noise = Tensor.uniform([count], key: key).reshaped(to: shape)
-        let threshold = Tensor(repeating: probability, shape: [])
-        let mask = ((noise >= threshold).cast(to: .float32) * (1 / (1 - probability))).cast(to: dtype)
-        return self * mask
+        let kept = { (x: Tensor) in x.dropped(probability, key: key) }
+        // The tape keeps nothing: the gradient is dropped by the same numbers, made again.
+        return kept(detached).recorded(from: [self]) { [kept($0)] }
+    }
+
+    private func dropped(_ probability: Double, key: RandomKey) -> Tensor {
+        requireReal(self, "dropout")
+        let x = contiguous()
+        let y = Tensor(uninitialized: shape, dtype: dtype)
+        // Numbers and factor are single precision for either type.
+        let limit = Double(Float(probability))
+        let factor = Float(1 / (1 - probability))
+        withTensors(x) {
+            parallelRanges(count, grain: elementGrain) { range in
+                let at = range.lowerBound
+                if dtype == .float32 {
+                    mm_dropout_f32(
+                        range.count, x.pointer(Float.self) + at, key.seed, key.stream, UInt64(at), limit, factor,
+                        y.mutablePointer(Float.self) + at)
+                } else {
+                    mm_dropout_f64(
+                        range.count, x.pointer(Double.self) + at, key.seed, key.stream, UInt64(at), limit,
+                        Double(factor), y.mutablePointer(Double.self) + at)
+                }
+            }
+        }
+        return y
     }
 }

@@ -34,7 +34,7 @@ public final class Trainer {
     private let task: any TrainingTask
     private let settings: TrainingSettings
     private let folder: RunFolder
-    private let optimizer: AdamW
+    private let optimizer: any Optimizer
     private var averages: ExponentialMovingAverage?
     private let key: RandomKey
     private let report: (TrainingEvent) -> Void
@@ -58,8 +58,7 @@ public final class Trainer {
         self.shouldStop = shouldStop
         self.report = report
         key = RandomKey(seed: settings.seed).derived("training")
-        optimizer = AdamW(
-            task.module, betas: (0.9, settings.beta2), weightDecay: settings.weightDecay)
+        optimizer = settings.optimizer.make(task.module)
         averages =
             settings.emaDecay > 0 ? ExponentialMovingAverage(task.module, decay: settings.emaDecay) : nil
     }
@@ -135,7 +134,8 @@ public final class Trainer {
         for pass in 0..<settings.accumulation {
             let (items, data) = try loader.next()
             let context = ForwardContext(
-                training: key.derived("forward", step, pass), checkpointsActivations: settings.checkpointsActivations)
+                training: key.derived("forward", step, pass), checkpointsActivations: settings.checkpointsActivations,
+                precision: settings.precision)
             let (loss, passMetrics) = try task.loss(items, data: data, key: key.derived("data", step, pass), context)
             let value = Double(loss.detached.cast(to: .float64).item(Double.self))
             guard value.isFinite else {

@@ -1,6 +1,7 @@
 import Checkpoints
 import JSON
 import NeuralNets
+import Tensors
 
 /// How a run is optimized, evaluated and saved; the same for every model.
 public struct TrainingSettings: Sendable, Equatable {
@@ -12,6 +13,8 @@ public struct TrainingSettings: Sendable, Equatable {
     public var accumulation = 1
     /// Whether layers keep no intermediate values for the backward walk and are computed again there, to save memory.
     public var checkpointsActivations = false
+    /// What the operands of products are rounded to; parameters and their moments are `float32` always.
+    public var precision = ProductPrecision.float32
     /// The highest learning rate.
     public var learningRate = 1e-3
     /// Steps of linear increase at the start.
@@ -20,10 +23,11 @@ public struct TrainingSettings: Sendable, Equatable {
     public var schedule = LearningRateSchedule.Shape.cosine
     /// The rate at the end, as a share of the highest.
     public var finalRateShare = 0.05
-    /// AdamW's weight decay.
-    public var weightDecay = 0.01
-    /// AdamW's second decay rate.
-    public var beta2 = 0.999
+    /// With the schedule `step`: the steps between changes of the rate, and what it is multiplied by.
+    public var stepSize = 1000
+    public var stepFactor = 0.1
+    /// What moves the parameters.
+    public var optimizer = OptimizerSettings()
     /// The largest norm of the gradient; larger ones are scaled down. Zero: never.
     public var clipNorm = 1.0
     /// The decay of the running average of parameters. Zero: none is kept.
@@ -45,12 +49,13 @@ public struct TrainingSettings: Sendable, Equatable {
     public init() {}
 
     /// The keys in a configuration file, in its order.
-    public static let keys = [
-        "steps", "batch_size", "accumulation", "activation_checkpointing", "learning_rate", "warmup_steps", "schedule",
-        "final_rate_share",
-        "weight_decay", "beta2", "clip_norm", "ema_decay", "seed", "log_every", "tensorboard", "evaluate_every",
-        "checkpoint_every", "keep_checkpoints",
-    ]
+    public static let keys =
+        [
+            "steps", "batch_size", "accumulation", "activation_checkpointing", "precision", "learning_rate",
+            "warmup_steps",
+            "schedule", "final_rate_share", "step_size", "step_factor", "clip_norm", "ema_decay", "seed", "log_every",
+            "tensorboard", "evaluate_every", "checkpoint_every", "keep_checkpoints",
+        ] + OptimizerSettings.keys
 
     /// Reads the settings a configuration states and leaves the others as they are.
     ///
@@ -61,14 +66,18 @@ public struct TrainingSettings: Sendable, Equatable {
         batchSize = try fields.integer("batch_size", in: 1...1_000_000, default: batchSize)
         accumulation = try fields.integer("accumulation", in: 1...batchSize, default: accumulation)
         checkpointsActivations = try fields.bool("activation_checkpointing", default: checkpointsActivations)
+        let label = try fields.string(
+            "precision", oneOf: ProductPrecision.allCases.map(\.label), default: precision.label)
+        precision = ProductPrecision(label: label) ?? precision
         learningRate = try fields.double("learning_rate", default: learningRate)
         warmupSteps = try fields.integer("warmup_steps", in: 0...1_000_000_000, default: warmupSteps)
         let shape = try fields.string(
             "schedule", oneOf: LearningRateSchedule.Shape.allCases.map(\.rawValue), default: schedule.rawValue)
         schedule = LearningRateSchedule.Shape(rawValue: shape) ?? schedule
         finalRateShare = try fields.double("final_rate_share", default: finalRateShare)
-        weightDecay = try fields.double("weight_decay", default: weightDecay)
-        beta2 = try fields.double("beta2", default: beta2)
+        stepSize = try fields.integer("step_size", in: many, default: stepSize)
+        stepFactor = try fields.double("step_factor", default: stepFactor)
+        try optimizer.read(fields)
         clipNorm = try fields.double("clip_norm", default: clipNorm)
         emaDecay = try fields.double("ema_decay", default: emaDecay)
         seed = UInt64(try fields.integer("seed", in: 0...Int.max, default: Int(clamping: seed)))
@@ -79,7 +88,7 @@ public struct TrainingSettings: Sendable, Equatable {
         keepCheckpoints = try fields.integer("keep_checkpoints", in: many, default: keepCheckpoints)
         for (key, value, range) in [
             ("learning_rate", learningRate, 0.0...10.0), ("final_rate_share", finalRateShare, 0...1),
-            ("weight_decay", weightDecay, 0...10), ("beta2", beta2, 0...1), ("clip_norm", clipNorm, 0...1e9),
+            ("step_factor", stepFactor, 0...1), ("clip_norm", clipNorm, 0...1e9),
             ("ema_decay", emaDecay, 0...1),
         ] where !range.contains(value) {
             throw fields.mismatch(key, mustBe: "between \(range.lowerBound) and \(range.upperBound)")
@@ -91,23 +100,27 @@ public struct TrainingSettings: Sendable, Equatable {
 
     /// The settings as a configuration states them.
     public var json: JSONObject {
-        JSONObject([
-            ("steps", .integer(steps)), ("batch_size", .integer(batchSize)), ("accumulation", .integer(accumulation)),
-            ("activation_checkpointing", .bool(checkpointsActivations)),
-            ("learning_rate", .number(learningRate)), ("warmup_steps", .integer(warmupSteps)),
-            ("schedule", .string(schedule.rawValue)), ("final_rate_share", .number(finalRateShare)),
-            ("weight_decay", .number(weightDecay)), ("beta2", .number(beta2)), ("clip_norm", .number(clipNorm)),
-            ("ema_decay", .number(emaDecay)), ("seed", .integer(Int(clamping: seed))),
-            ("log_every", .integer(logEvery)), ("tensorboard", .bool(writesEvents)),
-            ("evaluate_every", .integer(evaluateEvery)),
-            ("checkpoint_every", .integer(checkpointEvery)), ("keep_checkpoints", .integer(keepCheckpoints)),
-        ])
+        JSONObject(
+            [
+                ("steps", .integer(steps)), ("batch_size", .integer(batchSize)),
+                ("accumulation", .integer(accumulation)),
+                ("activation_checkpointing", .bool(checkpointsActivations)), ("precision", .string(precision.label)),
+                ("learning_rate", .number(learningRate)), ("warmup_steps", .integer(warmupSteps)),
+                ("schedule", .string(schedule.rawValue)), ("final_rate_share", .number(finalRateShare)),
+                ("step_size", .integer(stepSize)), ("step_factor", .number(stepFactor)),
+                ("clip_norm", .number(clipNorm)),
+                ("ema_decay", .number(emaDecay)), ("seed", .integer(Int(clamping: seed))),
+                ("log_every", .integer(logEvery)), ("tensorboard", .bool(writesEvents)),
+                ("evaluate_every", .integer(evaluateEvery)),
+                ("checkpoint_every", .integer(checkpointEvery)), ("keep_checkpoints", .integer(keepCheckpoints)),
+            ] + optimizer.members)
     }
 
     /// The learning rates of the run.
     public var rates: LearningRateSchedule {
         LearningRateSchedule(
-            shape: schedule, peak: learningRate, finalShare: finalRateShare, warmupSteps: warmupSteps, totalSteps: steps
-        )
+            shape: schedule, peak: learningRate, finalShare: finalRateShare, warmupSteps: warmupSteps,
+            totalSteps: steps,
+            stepSize: stepSize, stepFactor: stepFactor)
     }
 }

@@ -113,7 +113,7 @@ public final class VQVAETask: TrainingTask {
         // As it is used: normalization goes by running statistics. In the decoder too: what a batch happens to hold would
         // shift how its rare codes are drawn.
         let codes = withoutGradients { model.codebook(model.encoder(x, .inference), .inference) }
-        return (model.decoder(codes.quantized, .inference), codes)
+        return (model.decoder(codes.quantized, .inference(precision: context.precision)), codes)
     }
 
     public func evaluate() throws -> Metrics {

@@ -24,6 +24,7 @@ struct MMGen: ParsableCommand {
 
     /// Runs the command line; every way out of the program but a signal leads through here.
     static func main() {
+        _ = ProcessStart.main
         Interruption.install()
         MachineMemory.whenExhausted { Console.end($0) }
         do {

@@ -36,19 +36,54 @@ enum TinySubject {
     @Test("every stage of a small model is measured, and its row holds what a reader needs")
     func everyStage() throws {
         let report = try Benchmark(TinySubject.subject, settings: TinySubject.settings).run()
-        #expect(report.rows.map(\.stage) == BenchmarkStage.allCases)
+        #expect(report.rows.map(\.stage) == BenchmarkStage.allCases.filter { $0 != .firstToken })
+        #expect(TinySubject.subject.stages == report.rows.map(\.stage))
         for row in report.rows {
             #expect(row.seconds.values.count == 2)
             #expect(row.seconds.least > 0 && row.rate > 0)
             #expect(row.threads == 1)
             #expect(row.limits.bandwidth > 1e6 && row.limits.arithmetic > 1e6)
             #expect((row.share ?? 0) > 0 || row.stage == .mux)
+            #expect((row.precision != nil) == [.trainGPT, .trainVQVAE].contains(row.stage))
             #expect((row.weights != nil) == [.prefill, .decode, .endToEnd].contains(row.stage))
         }
         let endToEnd = try #require(report.rows.first { $0.stage == .endToEnd })
         // The prompt's pass gives the first of 32 ids, each other one has a pass of its own.
         #expect(endToEnd.passes == 32)
         #expect(report.isRandom && report.limits.keys.sorted() == [1])
+    }
+
+    @Test("training is measured in every precision that is asked for")
+    func precisions() throws {
+        var settings = TinySubject.settings
+        settings.stages = [.trainGPT, .trainVQVAE]
+        settings.precisions = [.float32, .bfloat16]
+        let report = try Benchmark(TinySubject.subject, settings: settings).run()
+        #expect(report.rows.map(\.precision) == ["f32", "bf16", "f32", "bf16"])
+        #expect(report.table[0].contains("precision") && report.csv.contains(",bf16,"))
+        settings.precisions = []
+        #expect(throws: BenchmarkError.self) { try settings.validate() }
+    }
+
+    @Test("the first token is measured from a model directory, which random weights have none of")
+    func firstToken() throws {
+        let path = NSTemporaryDirectory() + "mmgen-bench-test-\(UUID().uuidString)"
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let module = try ModelRegistry.build("text_video_gpt", arguments: TinySubject.arguments, source: "test")
+        try PretrainedModel.write(
+            module: module, name: "text_video_gpt", arguments: TinySubject.arguments, to: path)
+        var settings = TinySubject.settings
+        settings.stages = [.firstToken]
+        settings.weights = [nil, .int8]
+        let subject = try BenchmarkSubject(directory: path)
+        #expect(subject.stages == BenchmarkStage.allCases)
+        let report = try Benchmark(subject, settings: settings).run()
+        #expect(report.rows.map(\.weights) == ["f32", "int8"])
+        #expect(report.rows.allSatisfy { $0.stage == .firstToken && $0.amount == 1 && ($0.share ?? 0) > 0 })
+        let error = #expect(throws: BenchmarkError.self) {
+            try Benchmark(TinySubject.subject, settings: settings).run()
+        }
+        #expect(error?.message.contains("no files, which first-token would measure") == true)
     }
 
     @Test("lists are combined, and rows stand stage by stage in the order of the settings")

@@ -38,7 +38,7 @@ import Testing
         #expect(json["random_weights"] == .bool(false))
         let csv = try String(decoding: folder.data("rows.csv"), as: UTF8.self).split(separator: "\n")
         #expect(csv.count == 4)
-        #expect(csv[1].hasPrefix("end-to-end,f32,f32,2,1,,1,"))
+        #expect(csv[1].hasPrefix("end-to-end,f32,f32,,2,1,,1,"))
     }
 
     @Test("a model of a size needs no file, and a VQVAE's stages are those it has")

@@ -25,10 +25,12 @@ enum CommandLineTool {
 
     /// Starts the program; its output goes to files in `folder`.
     ///
-    /// - Parameter limit: what `ulimit` is given before, such as `-v 8000000` (kilobytes).
-    static func start(_ arguments: [String], in folder: String, limit: String? = nil) throws -> (
-        process: Process, finish: () throws -> Result
-    ) {
+    /// - Parameters:
+    ///   - limit: what `ulimit` is given before, such as `-v 8000000` (kilobytes).
+    ///   - variables: of the environment, beside those of this process.
+    static func start(
+        _ arguments: [String], in folder: String, limit: String? = nil, variables: [String: String] = [:]
+    ) throws -> (process: Process, finish: () throws -> Result) {
         let process = Process()
         process.executableURL = limit == nil ? executable : URL(fileURLWithPath: "/bin/sh")
         process.arguments = arguments
@@ -37,7 +39,7 @@ enum CommandLineTool {
         var environment = ProcessInfo.processInfo.environment
         environment["COLUMNS"] = "80"
         environment["SWIFT_BACKTRACE"] = "enable=no"
-        process.environment = environment
+        process.environment = environment.merging(variables) { $1 }
         let name = NSTemporaryDirectory() + "mmgen-run-" + UUID().uuidString
         let paths = [name + ".out", name + ".err"]
         for path in paths { FileManager.default.createFile(atPath: path, contents: nil) }
@@ -60,9 +62,10 @@ enum CommandLineTool {
 
     /// Runs the program to its end.
     static func run(
-        _ arguments: [String], in folder: String = NSTemporaryDirectory(), limit: String? = nil
+        _ arguments: [String], in folder: String = NSTemporaryDirectory(), limit: String? = nil,
+        variables: [String: String] = [:]
     ) throws -> Result {
-        try start(arguments, in: folder, limit: limit).finish()
+        try start(arguments, in: folder, limit: limit, variables: variables).finish()
     }
 }
 

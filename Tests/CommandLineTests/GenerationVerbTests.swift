@@ -88,12 +88,17 @@ import Testing
 
     @Test("--json prints one document and nothing else on standard output")
     func json() throws {
+        let start = ContinuousClock.now
         let result = try run(
             "text-to-video", "go to the red ball", "--model", model, "--seed", "9", "-o", "a.mp4", "--json")
         let document = try JSONValue.parse(result.output)
         #expect(document["seed"] == 9)
         #expect(document["clips"]?.arrayValue?.count == 1)
         #expect(document["clips"]?.arrayValue?.first?["frames"] == 4)
+        // From the process's start, whose hundredth of a second is cut off, to the first id.
+        let waited = try #require(document["seconds_to_first_id"]?.doubleValue)
+        let whole = (ContinuousClock.now - start) / .seconds(1)
+        #expect(waited > 0 && waited < whole + 0.02, "\(waited) of \(whole) seconds")
     }
 
     @Test("prompts come from lines or JSON lines, and one that cannot be used leaves the others done")

@@ -34,7 +34,7 @@ struct Refusal: CustomTestStringConvertible, Sendable {
         Refusal(64, "--threads must be between 1", "text-to-video", "go", "--threads", "0"),
         Refusal(64, "--fps must be above 0", "text-to-video", "go", "--fps", "0"),
         Refusal(64, "--seed", "text-to-video", "go", "--seed", "-1"),
-        Refusal(64, "--stages takes prefill, decode", "bench", "--stages", "prefil"),
+        Refusal(64, "--stages takes first-token, prefill, decode", "bench", "--stages", "prefil"),
         Refusal(64, "--weights takes f32, bf16, int8, int4", "bench", "--weights", "f32,f64"),
         Refusal(64, "--batch has '2' twice", "bench", "--batch", "2,1,2"),
         Refusal(64, "--window takes auto or numbers", "bench", "--window", "0"),

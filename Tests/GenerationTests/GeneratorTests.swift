@@ -78,6 +78,50 @@ import Testing
         #expect(try ids(TinyModels.prompts, options) == [all[0], all[3], all[6]])
     }
 
+    @Test("the first id alone is that of a whole generation, with and without guidance and given ids")
+    func firstID() throws {
+        let generator = Generator(try TinyModels.textVideo(), emptyPrompt: TinyModels.emptyPrompt)
+        for (index, guidance) in [1.0, 3.0].enumerated() {
+            let options = SamplingOptions(seed: 4, guidance: guidance, samples: 2)
+            let prompt = GenerationPrompt(ids: TinyModels.prompts[index].ids, firstIDs: Array(0..<5 * index))
+            var waits: [Double?] = []
+            let whole = try generator.generate([prompt], options: options) { waits.append($0.secondsToFirst) }
+            #expect(try generator.firstID(of: prompt, options: options) == whole[0].ids[5 * index])
+            #expect(waits.allSatisfy { $0 == waits[0] && ($0 ?? 0) > 0 })
+        }
+        let given = GenerationPrompt(ids: TinyModels.prompts[0].ids, firstIDs: Array(repeating: 1, count: 32))
+        #expect(try generator.firstID(of: given, options: SamplingOptions()) == nil)
+    }
+
+    @Test(
+        "a last generation gives up the weights and caches before the last samples, and not the VQVAE",
+        arguments: [WeightPrecision.float32, .int8])
+    func lastGeneration(_ weights: WeightPrecision) throws {
+        func run(isLast: Bool) throws -> (model: MultimodalGPT, ids: [[Int]], live: [Int], frames: [Float]) {
+            let meter = MemoryMeter()
+            return try meter.measuring {
+                let model = try TinyModels.textVideo()
+                model.reduceWeights(to: weights)
+                let generator = Generator(model)
+                var (ids, live, frames): ([[Int]], [Int], [Float]) = ([], [], [])
+                try generator.generate(TinyModels.prompts, options: Self.options, batch: 2, isLast: isLast) { sample in
+                    live.append(meter.count.live)
+                    ids.append(sample.ids)
+                    let grid = Tensor(sample.ids.map { Int64($0) }, shape: [1] + model.latentShape)
+                    frames = withoutGradients { model.vqvae.decode(grid) }.scalars(Float.self)
+                }
+                return (model, ids, live, frames)
+            }
+        }
+        let (kept, last) = (try run(isLast: false), try run(isLast: true))
+        #expect(last.ids == kept.ids && last.frames == kept.frames && last.ids.count == 9)
+        // A layer has 12 squares of the width; bytes and floats are both more than one byte a weight.
+        #expect(kept.live[8] - last.live[8] > 2 * 12 * 48 * 48)
+        #expect(abs(kept.live[0] - last.live[0]) < 1000)
+        let given = last.model.parameters.filter { !$0.key.hasPrefix("out_tokenizer.") }
+        #expect(!given.isEmpty && given.allSatisfy { $0.parameter.wrappedValue.count == 0 })
+    }
+
     @Test("decoding with the cache draws what whole passes without it draw", arguments: WeightPrecision.allCases)
     func uncached(_ weights: WeightPrecision) throws {
         let model = try TinyModels.textVideo()

@@ -137,15 +137,44 @@ import Testing
         #expect(found.contains("window must be between 1 and 4096") && found.contains("\(count)"))
     }
 
+    @Test("the fewer bits weights have, the better a guess must be to be read")
+    func costs() {
+        func window(_ precision: WeightPrecision, weights: Int) -> Int {
+            var policy = WindowPolicy(.automatic, rowsPerSample: 1, weights: weights, precision: precision)
+            // Nine of ten guesses come true, wherever they stand.
+            for index in 0..<200 {
+                let right = Int(log((Double(index * 37 % 200) + 0.5) / 200) / log(0.9))
+                policy.record(.laterFrames, tested: 48, right: min(right, 48))
+            }
+            return policy.windows([(.laterFrames, 100)])[0]
+        }
+        for weights in [1 << 20, 1 << 26] {
+            let windows = [WeightPrecision.float32, .bfloat16, .int8, .int4].map { window($0, weights: weights) }
+            #expect(windows.allSatisfy { (2...49).contains($0) }, "\(windows)")
+            #expect(windows[0] > windows[2] && windows[1] >= windows[2], "\(windows)")
+        }
+        #expect(window(.float32, weights: 1 << 26) > window(.float32, weights: 1 << 20))
+    }
+
+    @Test("the model says what its weights are kept as", arguments: WeightPrecision.allCases)
+    func precision(_ weights: WeightPrecision) throws {
+        let model = try TinyModels.textVideo()
+        model.reduceWeights(to: weights)
+        #expect(model.precision == weights)
+        model.packForInference()
+        #expect(model.precision == weights)
+    }
+
     @Test("the window grows where guesses come true and shrinks where they do not")
     func policy() {
-        var policy = WindowPolicy(.automatic, rowsPerSample: 1, weights: 1 << 20)
+        var policy = WindowPolicy(.automatic, rowsPerSample: 1, weights: 1 << 20, precision: .float32)
         for _ in 0..<300 {
             policy.record(.laterFrames, tested: 8, right: 8)
             policy.record(.firstFrame, tested: 8, right: 0)
         }
         let windows = policy.windows([(.firstFrame, 100), (.laterFrames, 100), (.laterFrames, 3)])
         #expect(windows[0] == 1 && windows[1] > 8 && windows[2] == 3)
+        #expect(policy.worth > 1)
         let crowd = policy.windows(Array(repeating: (.laterFrames, 100), count: 64))
         #expect(crowd.allSatisfy { $0 <= windows[1] })
     }

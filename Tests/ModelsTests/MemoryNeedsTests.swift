@@ -71,6 +71,33 @@ import Testing
         check(model.decodingBytes(latent: latent, inSlabs: false), whole, 0.25, "decoding at once")
     }
 
+    @Test("training in bfloat16 takes its bound and at most four times as much, and less than in float32")
+    func trainingRounded() throws {
+        let (vqvae, size, gpt) = (try video(), [8, 32, 32], try gpt())
+        let x = Tensor.normal([2, 3] + size, key: RandomKey(seed: 1))
+        let input = Tensor.zeros([5, gpt.inputCapacity], dtype: .int64)
+        let output = Tensor.zeros([5, gpt.outputLength], dtype: .int64)
+        let used = ProductPrecision.allCases.map { precision in
+            let key = RandomKey(seed: 2)
+            let vqvaePeak = peak {
+                let result = vqvae(x, ForwardContext(training: key, precision: precision))
+                _ = meanSquaredError(result.decoded, x).backward()
+            }
+            let gptPeak = peak {
+                let context = ForwardContext(training: key, precision: precision)
+                _ = gpt.loss(input: input, output: output, context).total.backward()
+            }
+            check(
+                vqvae.trainingBytes(clips: 2, size: size, checkpointsActivations: false, precision: precision),
+                vqvaePeak + Double(x.count * 4), 0.25, "training a VQVAE in \(precision)")
+            check(
+                gpt.trainingBytes(sequences: 5, checkpointsActivations: false, precision: precision), gptPeak, 0.25,
+                "training a GPT in \(precision)")
+            return (vqvaePeak, gptPeak)
+        }
+        #expect(used[1].0 < 0.9 * used[0].0 && used[1].1 < 0.75 * used[0].1, "\(used)")
+    }
+
     @Test("training a GPT takes the bound and at most four times as much", arguments: [1, 5], [false, true])
     func trainingGPT(_ sequences: Int, _ checkpoints: Bool) throws {
         let model = try gpt()

@@ -35,7 +35,8 @@ import Testing
     func adamW(_ type: DType, _ decay: Double) throws {
         let layer = Linear(7, 5, key: RandomKey(seed: 2))
         layer.convert(to: type)
-        let optimizer = AdamW(layer, betas: (0.9, 0.95), epsilon: 1e-6, weightDecay: decay) { key, _ in key == "weight"
+        let optimizer = AdamW(layer, betas: (0.9, 0.95), epsilon: 1e-6, weightDecay: decay) { key, _ in
+            ParameterRule(decays: key == "weight")
         }
         var weight = Reference(doubles(layer.weight))
         var bias = Reference(doubles(try #require(layer.bias).wrappedValue))

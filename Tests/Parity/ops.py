@@ -6,6 +6,7 @@ Entry `L` of the index: `op`, `args`, the names of `inputs`, `outputs` and `grad
 import os
 
 import torch
+from torchmultimodal.modules.optimizers.anyprecision import AnyPrecisionAdamW  # noqa: E402
 from fixture import METADATA, ROOT, copied, save_json
 from safetensors.torch import save_file
 from torch import randn
@@ -223,7 +224,11 @@ def optimizers():
         "adamw": (torch.optim.AdamW, dict(lr=1e-2, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)),
         "adam": (torch.optim.Adam, dict(lr=1e-2, betas=(0.9, 0.999), eps=1e-8)),
         "sgd": (torch.optim.SGD, dict(lr=1e-1, momentum=0.9, weight_decay=1e-2)),
-        "sgd-nesterov": (torch.optim.SGD, dict(lr=1e-1, momentum=0.9, nesterov=True))}
+        "sgd-nesterov": (torch.optim.SGD, dict(lr=1e-1, momentum=0.9, nesterov=True)),
+        "adam-decay": (torch.optim.Adam, dict(lr=1e-2, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.1)),
+        "anyprecision": (AnyPrecisionAdamW, dict(lr=1e-2, betas=(0.9, 0.95), eps=1e-6, weight_decay=0.1)),
+        "anyprecision-kahan": (AnyPrecisionAdamW, dict(
+            lr=1e-2, betas=(0.9, 0.95), eps=1e-6, use_kahan_summation=True, momentum_dtype=torch.bfloat16))}
     for label, (kind, options) in plans.items():
         parameter = torch.nn.Parameter(randn(3, 5))
         optimizer = kind([parameter], **options)
@@ -236,6 +241,7 @@ def optimizers():
         name = f"optimizer-{label}"
         TENSORS.update({f"{name}/in/{k}": v for k, v in copied(inputs).items()})
         TENSORS.update({f"{name}/out/{k}": v for k, v in copied(outputs).items()})
+        options = {k: str(v).removeprefix("torch.") if isinstance(v, torch.dtype) else v for k, v in options.items()}
         INDEX.append(dict(name=name, op=f"optimizer.{kind.__name__}", args=options, inputs=list(inputs),
                           outputs=list(outputs), grads=[], after=[]))
 

@@ -163,17 +163,31 @@ private let optimizerOperations: [String: OperationRunner] = {
             return module.weight.detached
         }
     }
-    @Sendable func adam(_ x: Operands, decay: Double) throws -> [Tensor] {
+    @Sendable func adam(_ x: Operands, isCoupled: Bool) throws -> [Tensor] {
+        let decay = try x.double("weight_decay", 0)
         let module = Linear(x[0].shape[1], x[0].shape[0], bias: false, key: RandomKey(seed: 0))
         let betas = try x.arguments.doubles("betas")
         let optimizer = AdamW(
-            module, betas: (betas[0], betas[1]), epsilon: try x.double("eps", 1e-8), weightDecay: decay)
+            module, betas: (betas[0], betas[1]), epsilon: try x.double("eps", 1e-8), weightDecay: decay,
+            couplesDecay: isCoupled)
         let rate = try x.double("lr", 0)
         return steps(x, { optimizer.update($1, rate: rate) }, module)
     }
     return [
-        "optimizer.AdamW": { try adam($0, decay: try $0.double("weight_decay", 0)) },
-        "optimizer.Adam": { try adam($0, decay: 0) },
+        "optimizer.AdamW": { try adam($0, isCoupled: false) },
+        "optimizer.Adam": { try adam($0, isCoupled: true) },
+        "optimizer.AnyPrecisionAdamW": { x in
+            let module = Linear(x[0].shape[1], x[0].shape[0], bias: false, key: RandomKey(seed: 0))
+            let betas = try x.arguments.doubles("betas")
+            let momentum = try x.arguments.string("momentum_dtype", default: "float32")
+            let optimizer = AnyPrecisionAdamW(
+                module, betas: (betas[0], betas[1]), epsilon: try x.double("eps", 1e-8),
+                weightDecay: try x.double("weight_decay", 0),
+                usesKahanSummation: try x.arguments.bool("use_kahan_summation", default: false),
+                momentum: momentum == "bfloat16" ? .bfloat16 : .float32)
+            let rate = try x.double("lr", 0)
+            return steps(x, { optimizer.update($1, rate: rate) }, module)
+        },
         "optimizer.SGD": { x in
             let module = Linear(x[0].shape[1], x[0].shape[0], bias: false, key: RandomKey(seed: 0))
             let optimizer = SGD(

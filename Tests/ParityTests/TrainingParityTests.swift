@@ -88,4 +88,51 @@ struct TrainingParityTests {
             if let problem { Issue.record("\(problem)") }
         }
     }
+
+    /// How far two sets of gradients lie apart, all of them as one vector.
+    private func distance(_ a: [String: Tensor], _ b: [String: Tensor]) throws -> Double {
+        #expect(Set(a.keys) == Set(b.keys))
+        return try a.reduce(0.0) { try $0 + ($1.value - #require(b[$1.key])).sumOfSquares() }.squareRoot()
+    }
+
+    /// PyTorch rounds the results of products too, and gradients on their way; the engine only what goes into products. So
+    /// the engine must be no farther from the exact gradient than PyTorch is, and no farther from PyTorch than two errors
+    /// of that size that do not depend on each other (their root of two, and a tenth more for chance).
+    @Test(
+        "loss and gradients in bfloat16 are as close to the exact ones as PyTorch's autocast",
+        arguments: [(TrainingCase(label: "vqvae"), 3), (TrainingCase(label: "gpt"), 0)])
+    func autocast(_ item: TrainingCase, step: Int) throws {
+        let fields = try JSONFields(fixtureJSON("training", item.label, "case.json"), source: item.label)
+        let fixture = try fixtureTensors("training", item.label, "autocast.safetensors")
+        let batch = item.batch(step, try fixtureTensors("training", item.label, "batches.safetensors"))
+        func gradients(_ prefix: String) -> [String: Tensor] {
+            Dictionary(
+                uniqueKeysWithValues: fixture.filter { $0.key.hasPrefix(prefix) }
+                    .map { (String($0.key.dropFirst(prefix.count)), $0.value) })
+        }
+        let (rounded, exact) = (gradients("grad."), gradients("exact.grad."))
+        func engine(_ precision: ProductPrecision) throws -> (loss: Double, gradients: [String: Tensor]) {
+            let module = try ForwardDoor.module(
+                try fields.string("name"), config: try fields.fields("config").object,
+                weights: fixtureTensors("training", item.label, "start.safetensors"))
+            let context = ForwardContext(training: RandomKey(seed: 0), precision: precision)
+            let loss = try #require(item.losses(module, batch, context)["loss"])
+            let found = loss.backward()
+            let named = module.parameters.compactMap { key, parameter -> (String, Tensor)? in
+                guard rounded[key] != nil else { return nil }
+                return found[parameter.wrappedValue].map { (key, $0) }
+            }
+            return (Double(loss.detached.item(Float.self)), Dictionary(uniqueKeysWithValues: named))
+        }
+        let (found, plain) = (try engine(.bfloat16), try engine(.float32))
+        let unit = try distance(rounded, exact)
+        let errors = (try distance(found.gradients, exact), try distance(found.gradients, rounded))
+        #expect(try distance(plain.gradients, exact) < 0.01 * unit)
+        #expect(errors.0 < 1.1 * unit && errors.0 > 0.1 * unit, "\(errors) of \(unit)")
+        #expect(errors.1 < 1.6 * unit, "\(errors) of \(unit)")
+        let losses = try ["loss", "exact.loss"].map { Double(try #require(fixture[$0]).item(Float.self)) }
+        // Eight bits of precision, and a mean over many terms whose errors partly cancel.
+        #expect(abs(found.loss - losses[1]) < 0x1p-8 * losses[1] && abs(found.loss - losses[0]) < 0x1p-8 * losses[1])
+        #expect(found.loss != plain.loss)
+    }
 }

@@ -135,6 +135,44 @@ struct KernelConvolutionTests {
         }
     }
 
+    @Test("two neighbouring taps along any axes, at odd and even lengths", arguments: availableInstructionSets)
+    func nestedFiltering(instructionSet: String) {
+        withInstructionSet(instructionSet) {
+            let three = AxisCase(5, k: 3, pad: 1)
+            for length in [1, 2, 3, 4, 7] {
+                let down = AxisCase(length, k: 3, s: 2, pad: 1), four = AxisCase(length + 1, k: 4, s: 2, pad: 1)
+                let two = AxisCase(length, k: 2, pad: 1, 0), apart = AxisCase(length + 3, k: 2, s: 2, d: 3, pad: 2)
+                check(shape(three, down, down, batch: 2, 18, 17), bias: true, tolerance: 1e-4, "down \(length)")
+                check(shape(three, four, down, batch: 1, 18, 17), activation: 1, tolerance: 1e-4, "four \(length)")
+                check(shape(down, three, four, batch: 1, 18, 17), bias: true, tolerance: 1e-4, "width \(length)")
+                check(shape(four, down, two, batch: 1, 18, 17), bias: true, tolerance: 1e-4, "steps of two \(length)")
+                check(shape(two, two, three, batch: 1, 18, 17), tolerance: 1e-4, "forward \(length)")
+                check(shape(two, apart, apart, batch: 1, 18, 17), tolerance: 1e-4, "taps apart \(length)")
+            }
+            // Vectors of columns within a row and across rows, and several blocks of channels.
+            let wide = AxisCase(70, k: 3, s: 2, pad: 1), narrow = AxisCase(9, k: 3, s: 2, pad: 1)
+            check(shape(three, narrow, wide, batch: 1, 17, 18), bias: true, activation: 1, tolerance: 1e-4, "wide")
+            let s = shape(AxisCase(4, k: 3, pad: 1), narrow, narrow, batch: 2, 17, 260)
+            check(s, bias: true, tolerance: 3e-4, "blocks")
+            let alone = withThreads(1) { run(s, bias: true, activation: 1) }
+            let many = withThreads(5) { run(s, bias: true, activation: 1) }
+            #expect(sameBits(alone.y, many.y) && sameBits(alone.gx, many.gx))
+        }
+    }
+
+    @Test(
+        "every mixture of axes agrees with the definition where many channels are made",
+        arguments: availableInstructionSets)
+    func manyChannels(instructionSet: String) {
+        withInstructionSet(instructionSet) {
+            for index in 0..<Self.axes.count {
+                let d = Self.axes[index % 12], h = Self.axes[(index * 5 + 3) % 12], w = Self.axes[(index * 7 + 1) % 12]
+                check(
+                    shape(d, h, w, batch: 1, 16, 17), bias: true, activation: 1, tolerance: 1e-4, "\(d) x \(h) x \(w)")
+            }
+        }
+    }
+
     @Test("few channels and wide rows, forward and transposed", arguments: availableInstructionSets)
     func wideRows(instructionSet: String) {
         withInstructionSet(instructionSet) {

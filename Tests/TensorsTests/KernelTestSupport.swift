@@ -2,7 +2,7 @@ import CKernels
 import Testing
 
 /// The instruction sets this processor can run, "wide16" (the 16-lane source) included.
-let availableInstructionSets: [String] = ["baseline", "avx2", "wide16", "avx512"].filter { name in
+let availableInstructionSets: [String] = ["baseline", "avx2", "wide16", "avx512", "avx512vnni"].filter { name in
     defer { mm_set_isa_for_thread(nil) }
     return mm_set_isa_for_thread(name) == 0
 }

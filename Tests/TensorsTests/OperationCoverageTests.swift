@@ -50,6 +50,9 @@ private let declarationsOutsideTheTable: [String: String] = [
     "maps(_:)": "inference only, MapWindowTests",
     "releaseUnused()": "gives memory back, StoragePoolTests",
     "repeatPositions(of:to:)": "for measurements, BenchmarkingTests",
+    "roundedOperand()": "rounds, MixedPrecisionTests",
+    "rounded(_:)": "rounds, MixedPrecisionTests",
+    "linearOfRounded(_:bias:after:)": "rounds, MixedPrecisionTests",
     "whenExhausted(_:)": "how the process ends, StoragePoolTests",
 ]
 

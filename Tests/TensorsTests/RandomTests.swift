@@ -164,4 +164,27 @@ import Testing
         #expect(differenceInBits(x.dropout(0.25, key: key.derived("other")), y) != nil)
         #expect(differenceInBits(try #require(y.sum().backward()[x]), y) == nil)
     }
+
+    @Test("dropout drops where the stream's number lies below the probability, and the tape keeps nothing of it")
+    func dropoutStream() throws {
+        // Longer than a range of threads, and no multiple of what the generator makes at once.
+        let (key, count) = (RandomKey(seed: 3), 70_001)
+        let x = Tensor.uniform([count], key: key.derived("x")).affine(scale: 2, shift: -1)
+        let noise = Tensor.uniform([count], key: key).scalars(Float.self)
+        for probability in [0.1, 0.5, 0.9] {
+            let factor = Float(1 / (1 - probability))
+            let expected = zip(x.scalars(Float.self), noise).map { $0 * ($1 < Float(probability) ? 0 : factor) }
+            #expect(differenceInBits(x.dropout(probability, key: key), Tensor(expected)) == nil)
+            let wide = x.cast(to: .float64)
+            let zeros = wide.dropout(probability, key: key).scalars(Double.self).map { $0 == 0 }
+            #expect(zeros == expected.map { $0 == 0 })
+        }
+        let meter = MemoryMeter()
+        let leaf = x.tracked()
+        let live = meter.measuring {
+            let y = leaf.dropout(0.5, key: key)
+            return withExtendedLifetime(y) { meter.count.live }
+        }
+        #expect(live == 4 * count)
+    }
 }

@@ -16,17 +16,62 @@ import Testing
             .map { try JSONValue.parse(String(decoding: $0, as: UTF8.self)) }.filter { $0["kind"]?.stringValue == kind }
     }
 
-    @Test("W13: a run with activation checkpointing ends with the bits of one without", arguments: ["vqvae", "gpt"])
-    func checkpointing(kind: String) throws {
+    @Test(
+        "W13: a run with activation checkpointing ends with the bits of one without", arguments: ["vqvae", "gpt"],
+        ProductPrecision.allCases)
+    func checkpointing(kind: String, precision: ProductPrecision) throws {
         let results = try [false, true].map { checkpoints in
             let place = try RunPlace()
-            let settings = TinyRuns.settings(steps: 4) { $0.checkpointsActivations = checkpoints }
+            let settings = TinyRuns.settings(steps: 4) {
+                $0.checkpointsActivations = checkpoints
+                $0.precision = precision
+            }
             let task: any TrainingTask =
                 kind == "vqvae" ? try TinyRuns.vqvaeTask() : try TinyRuns.gptTask(in: place.path)
             _ = try place.train(task, settings)
             return try place.result(step: 4)
         }
         #expect(results[0] == results[1])
+    }
+
+    @Test("a run in bfloat16 reaches the loss of one in float32, on other weights", arguments: ["vqvae", "gpt"])
+    func precision(kind: String) throws {
+        let losses = try ProductPrecision.allCases.map { precision in
+            let place = try RunPlace()
+            let settings = TinyRuns.settings(steps: 60) {
+                $0.precision = precision
+                $0.learningRate = 1e-2
+                $0.emaDecay = 0
+                ($0.logEvery, $0.evaluateEvery, $0.checkpointEvery) = (1, 1000, 1000)
+            }
+            let task: any TrainingTask =
+                kind == "vqvae" ? try TinyRuns.vqvaeTask() : try TinyRuns.gptTask(in: place.path, dropout: 0)
+            _ = try place.train(task, settings)
+            let losses = try self.log(place).compactMap { $0["loss"]?.doubleValue }
+            return (first: losses[0], last: losses.suffix(5).reduce(0, +) / 5)
+        }
+        let (plain, rounded) = (losses[0], losses[1])
+        #expect(plain.last < 0.7 * plain.first, "\(losses)")
+        // Each step's rounding errors are two orders below what the loss falls by.
+        #expect(abs(rounded.last - plain.last) < 0.02 * plain.first, "\(losses)")
+        #expect(rounded.last != plain.last)
+    }
+
+    @Test("a precision that there is not is refused in one sentence")
+    func unknownPrecision() throws {
+        var settings = TrainingSettings()
+        func fields(_ value: JSONValue) -> JSONFields { JSONFields(JSONObject([("precision", value)]), source: "r") }
+        try settings.read(fields("bf16"))
+        #expect(settings.precision == .bfloat16 && settings.json["precision"] == "bf16")
+        for wrong: JSONValue in ["fp16", "bfloat16", 16, true] {
+            let error = #expect(throws: (any Error).self) {
+                var settings = TrainingSettings()
+                try settings.read(fields(wrong))
+            }
+            let sentence = error.map { "\($0)" } ?? ""
+            #expect(sentence.contains("precision") && sentence.contains("\"f32\", \"bf16\""), "\(sentence)")
+            #expect(!sentence.contains("\n"))
+        }
     }
 
     @Test("a step in two passes has the gradient of one over the whole batch")
@@ -135,7 +180,7 @@ import Testing
             $0.accumulation = 1
             $0.learningRate = 0.02
             $0.warmupSteps = 10
-            $0.weightDecay = 0
+            $0.optimizer.weightDecay = 0
             $0.clipNorm = 1
             $0.emaDecay = 0
             $0.logEvery = 1

@@ -7,6 +7,7 @@ import Testing
 /// Runs that are stopped and resumed must end with the bits of runs that are not.
 @Suite(.serialized) struct ResumeTests {
     static let kinds = ["vqvae", "gpt"]
+    static let precisions = ProductPrecision.allCases
 
     private func task(_ kind: String, _ place: RunPlace) throws -> any TrainingTask {
         kind == "vqvae" ? try TinyRuns.vqvaeTask() : try TinyRuns.gptTask(in: place.path)
@@ -18,9 +19,9 @@ import Testing
         return try place.result(step: settings.steps)
     }
 
-    @Test("a run stopped before any one of its steps and resumed ends with the same bits", arguments: kinds)
-    func stopAnywhere(_ kind: String) throws {
-        let settings = TinyRuns.settings()
+    @Test("a run stopped before any one of its steps and resumed ends with the same bits", arguments: kinds, precisions)
+    func stopAnywhere(_ kind: String, _ precision: ProductPrecision) throws {
+        let settings = TinyRuns.settings { $0.precision = precision }
         let expected = try whole(kind, settings)
         #expect(expected.keys.contains { $0.hasSuffix("ema.safetensors") })
         #expect(expected.keys.contains { $0.hasSuffix("optimizer.safetensors") })
@@ -45,11 +46,11 @@ import Testing
         #expect(try place.result(step: settings.steps) == expected)
     }
 
-    @Test("one, two and five threads train to the same bits", arguments: kinds)
-    func threads(_ kind: String) throws {
+    @Test("one, two and five threads train to the same bits", arguments: kinds, precisions)
+    func threads(_ kind: String, _ precision: ProductPrecision) throws {
         let before = Threads.count
         defer { Threads.count = before }
-        let settings = TinyRuns.settings(steps: 4)
+        let settings = TinyRuns.settings(steps: 4) { $0.precision = precision }
         let results = try [1, 2, 5].map { count in
             Threads.count = count
             return try whole(kind, settings)

@@ -36,12 +36,12 @@ void mm_set_out_of_memory(void (*handler)(size_t bytes));
 
 // ---- Instruction sets (dispatch.c) -----------------------------------------------------------------------------------
 
-// "baseline", "avx2" or "avx512": what is in use. The environment variable MMGEN_ISA caps it (same names).
+// "baseline", "avx2", "avx512" or "avx512vnni": what is in use. The environment variable MMGEN_ISA caps it (same names).
 const char *mm_isa_name(void);
 // Caps the instruction set from now on; returns 0, or -1 when the processor lacks it. For tests and benchmarks.
 int mm_set_isa(const char *name);
-// The same for kernels called from this thread only (NULL: as everyone else). "wide16" runs the source of "avx512" on an
-// AVX2 processor. For tests that run beside others.
+// The same for kernels called from this thread only (NULL: as everyone else). "wide16" runs the source of "avx512vnni" on
+// an AVX2 processor. For tests that run beside others.
 int mm_set_isa_for_thread(const char *name);
 
 // ---- Products (gemm) -------------------------------------------------------------------------------------------------
@@ -60,6 +60,12 @@ void mm_gemm_batch_f32(long batch, long m, long n, long k, const float *a, long 
                        const float *b, long b_step, long b_row, long b_col, float *c, long c_step, long c_row);
 void mm_gemm_batch_f64(long batch, long m, long n, long k, const double *a, long a_step, long a_row, long a_col,
                        const double *b, long b_step, long b_row, long b_col, double *c, long c_step, long c_row);
+
+// C[i,j] = sum_k A[i,k] B[k,j] + bias[j] of 16-bit floats (bf16): A is made of them; B is too (b_type MM_BF16), or is
+// rounded to them, to nearest even, as it is read (MM_F32). Sums are the float chains of mm_gemm_f32: the result has its
+// bits for operands rounded before.
+void mm_gemm_bf16(long m, long n, long k, const uint16_t *a, long a_row, long a_col, const void *b, int b_type, long b_row,
+                  long b_col, float *c, long c_row, const float *bias);
 
 // Weights [n, k] (row-major, outputs first) packed once into panels of outputs, for products of any number of rows with
 // the same bits as mm_gemm_f32 (decode, prefill and batches agree). Sizes in bytes; `packed` is 64-byte aligned.
@@ -151,6 +157,13 @@ void mm_attention_backward_f32(const mm_attention *shape, const float *q, const 
                                const float *statistics, const float *go, float *gq, float *gk, float *gv);
 void mm_attention_backward_f64(const mm_attention *shape, const double *q, const double *k, const double *v, const double *o,
                                const double *statistics, const double *go, double *gq, double *gk, double *gv);
+// The same of 16-bit floats (bf16). Probabilities, after dropout, and the gradients of scores are rounded to them where they
+// are multiplied, and so is the result; sums, the softmax, the statistics and gradients are floats.
+void mm_attention_forward_bf16(const mm_attention *shape, const uint16_t *q, const uint16_t *k, const uint16_t *v,
+                               uint16_t *o, float *statistics);
+void mm_attention_backward_bf16(const mm_attention *shape, const uint16_t *q, const uint16_t *k, const uint16_t *v,
+                                const uint16_t *o, const float *statistics, const uint16_t *go, float *gq, float *gk,
+                                float *gv);
 // Inference: each query row's result has the same bits whatever the number of rows in the call (prefill, decode and
 // batches agree). Same struct; no dropout, no mask but `causal`.
 void mm_attention_cached_f32(const mm_attention *shape, const float *q, const float *k, const float *v, float *o);

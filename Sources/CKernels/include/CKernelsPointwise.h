@@ -33,6 +33,9 @@ enum mm_dtype { MM_F32, MM_F64, MM_BF16, MM_F16, MM_I64, MM_I32, MM_U8, MM_BOOL 
     void mm_max_##S(long outer, long count, long inner, const T *x, T *y, int64_t *position);                          \
     /* the sum of squares, in double precision, of a contiguous run */                                                 \
     double mm_sum_squares_##S(long n, const T *x);                                                                     \
+    /* y[i] = x[i] * factor, or x[i] * 0 where number first + i of the stream lies below `probability`; first % 32 == 0 */ \
+    void mm_dropout_##S(long n, const T *x, uint64_t seed, uint64_t stream, uint64_t first, double probability,        \
+                        T factor, T *y);                                                                               \
     void mm_softmax_##S(long rows, long n, const T *x, T *y);                                                          \
     void mm_log_softmax_##S(long rows, long n, const T *x, T *y);                                                      \
     /* gx = y * (gy - sum(gy * y)) for softmax, gx = gy - exp(y) * sum(gy) for its logarithm */                        \
@@ -75,6 +78,13 @@ MM_POINTWISE(double, f64)
 // y (contiguous) = x with steps, and y with steps = x (contiguous), for elements of 1, 2, 4 or 8 bytes.
 void mm_gather_strided(long size, long rank, const long *shape, const void *x, const long *steps, void *y);
 void mm_scatter_strided(long size, long rank, const long *shape, const void *x, void *y, const long *steps);
+// y[i] = f(x[i]) rounded to nearest even to 16 bits (bf16), of floats and of numbers of 16 bits.
+void mm_unary_bf16(int op, long n, const float *x, uint16_t *y);
+void mm_unary_of_bf16(int op, long n, const uint16_t *x, uint16_t *y);
+// gx[i] = gy[i] * f'(x[i]); y = f(x) may be used.
+void mm_unary_gradient_bf16(int op, long n, const uint16_t *x, const uint16_t *y, const float *gy, float *gx);
+// y[i] = x[i] rounded to a float whose lower half is zero.
+void mm_round_bf16(long n, const float *x, float *y);
 // y[i] = x[i] converted; to integers truncating, to storage types rounding to nearest even.
 void mm_cast(int from, int to, long n, const void *x, void *y);
 // y[r] = table[index[r]], rows of `bytes`; the caller has checked the indices.

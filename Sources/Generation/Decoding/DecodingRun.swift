@@ -40,6 +40,8 @@ struct DecodingRun {
     private(set) var passes = 0
     /// Ids drawn.
     private(set) var drawn = 0
+    /// When the first of them was.
+    private(set) var firstDraw: ContinuousClock.Instant?
 
     init(
         _ model: MultimodalGPT, prompts: [GenerationPrompt], options: SamplingOptions, emptyPrompt: [Int]?,
@@ -57,17 +59,16 @@ struct DecodingRun {
         slots = Array(repeating: nil, count: slotCount)
         cache = model.makeCache(rows: guidance.isActive ? 2 * slotCount : slotCount, type: cacheType)
         prefixes = PromptPrefixes(model, type: cacheType)
-        let decoder = model.decoderConfiguration
         policy = WindowPolicy(
             options.window, rowsPerSample: guidance.isActive ? 2 : 1,
-            weights: 12 * decoder.layers * decoder.width * decoder.width)
+            weights: model.decoderWeights, precision: model.precision)
         guesses = Guesses(latentShape: model.latentShape)
     }
 
-    /// Whether every sample was handed over.
-    var isDone: Bool { nextOut == sampleCount }
     /// Samples that are finished, handed over or not.
     var finishedCount: Int { nextOut + finished.count }
+    /// The last id drawn of the first sample in flight.
+    var newest: Int? { drawn > 0 ? slots.lazy.compactMap { $0 }.first?.known.last : nil }
     /// Samples in flight.
     var activeCount: Int { slots.count { $0 != nil } }
     /// Known ids of the sample in flight that has the fewest; all ids when none is.
@@ -232,6 +233,7 @@ struct DecodingRun {
     private mutating func accept(_ id: Int, _ state: inout DecodingSlot) {
         state.known.append(id)
         guesses.learn(state.known)
+        if drawn == 0 { firstDraw = .now }
         drawn += 1
     }
 

@@ -15,6 +15,8 @@ struct PromptPrefix {
 struct PromptPrefixes {
     /// Prompts of more ids than this are not read in one pass, except alone.
     static let mostTokens = 2048
+    /// From as many on, what reading them took is given back: passes over a few ids have no use for maps of that size.
+    private static let manyTokens = 512
 
     private let model: MultimodalGPT
     private let type: CacheType
@@ -60,5 +62,6 @@ struct PromptPrefixes {
                 read: pieces[row].output.count)
             kept[prompt] = (prefix, 0)
         }
+        if pieces.reduce(0, { $0 + $1.count }) >= Self.manyTokens { MachineMemory.releaseUnused() }
     }
 }

@@ -113,6 +113,9 @@ extension MultimodalGPT {
             ids.indices.map { DecodingPiece(row: $0, output: [Int(ids[$0])], position: position) }, cache: &cache.rows)
     }
 
+    /// Gives up everything but the VQVAE, whose turn comes when all ids are drawn; nothing can be read from then on.
+    public func giveUpDecoder() { giveUpParameters(except: ["out_tokenizer."]) }
+
     // MARK: - Parts
 
     private func tables() -> DecodingTables {

@@ -198,6 +198,28 @@ public final class MultimodalGPT: Module {
         }
     }
 
+    /// What the weights of the decoder's layers are kept as.
+    public var precision: WeightPrecision {
+        reducibleLayers.first { $0.key.hasPrefix("mm_decoder.") }?.layer.precision ?? .float32
+    }
+
+    /// Numbers that the decoder's layers multiply with: queries, keys, values, result (four squares of the width) and the
+    /// MLP (eight).
+    public var decoderWeights: Int {
+        let shape = decoderConfiguration
+        return 12 * shape.layers * shape.width * shape.width
+    }
+
+    /// What they take in memory, scales left out.
+    public var decoderBytes: Int {
+        switch precision {
+        case .float32: 4 * decoderWeights
+        case .bfloat16: 2 * decoderWeights
+        case .int8: decoderWeights
+        case .int4: decoderWeights / 2
+        }
+    }
+
     /// What a layer's weights are kept as when the model's are kept in a precision: the scores, where an error is seen at
     /// once, have 8 bits at least.
     public static func precision(of key: String, in precision: WeightPrecision) -> WeightPrecision {
@@ -210,14 +232,14 @@ public final class MultimodalGPT: Module {
     }
 
     /// The vectors of a modality's ids, projected to the width.
-    func embedded(_ ids: Tensor, _ modality: Modality) -> Tensor {
+    func embedded(_ ids: Tensor, _ modality: Modality, _ context: ForwardContext = .inference) -> Tensor {
         switch modality {
         case .input:
             let vectors = inTokenizer.lookup(ids)
-            return inProjection.map { $0(vectors) } ?? vectors
+            return inProjection.map { $0(vectors, context) } ?? vectors
         case .output:
             let vectors = outTokenizer.lookup(ids)
-            return outProjection.map { $0(vectors) } ?? vectors
+            return outProjection.map { $0(vectors, context) } ?? vectors
         }
     }
 
@@ -240,7 +262,7 @@ public final class MultimodalGPT: Module {
             input: input, output: output, inputPositions: inputPositions, outputPositions: outputPositions,
             options: options, shiftsRight: shiftsRight, returnsHiddenStates: returnsHiddenStates, context)
         return MultimodalGPTOutput(
-            decoderOutput: decoded, logits: scores(of: decoded.lastHiddenStates, mask: logitsMask))
+            decoderOutput: decoded, logits: scores(of: decoded.lastHiddenStates, mask: logitsMask, context))
     }
 
     /// The scores of every id at each hidden state (the peer's `logit_projection`).
@@ -249,8 +271,8 @@ public final class MultimodalGPT: Module {
     ///   - states: `[batch, length, width]`.
     ///   - mask: `bool`, broadcastable to the scores; where false a score becomes the lowest number.
     /// - Returns: `[batch, length, input ids + output ids]`.
-    public func scores(of states: Tensor, mask: Tensor? = nil) -> Tensor {
-        let logits = toLogit(norm(states))
+    public func scores(of states: Tensor, mask: Tensor? = nil, _ context: ForwardContext = .inference) -> Tensor {
+        let logits = toLogit(norm(states), context)
         guard let mask else { return logits }
         let forbidden = mask.cast(to: .float32).isEqual(to: Tensor(scalar: Float(0)))
         return logits.filled(where: forbidden, with: -Double(Float.greatestFiniteMagnitude))
@@ -263,7 +285,7 @@ public final class MultimodalGPT: Module {
         returnsHiddenStates: Bool = false, _ context: ForwardContext
     ) -> TransformerDecoderOutput {
         mmDecoder(
-            input: input.map { embedded($0, .input) }, output: output.map { embedded($0, .output) },
+            input: input.map { embedded($0, .input, context) }, output: output.map { embedded($0, .output, context) },
             inputPositions: inputPositions, outputPositions: outputPositions, options: options,
             shiftsRight: shiftsRight, returnsHiddenStates: returnsHiddenStates, context)
     }
@@ -289,7 +311,8 @@ extension MultimodalGPT {
         let (batch, s, t) = (input.shape[0], input.shape[1], output.shape[1])
         func entropy(_ range: Range<Int>, _ rows: Range<Int>, _ targets: Tensor) -> Tensor {
             let part = states.sliced(1, range).contiguous().reshaped(to: [-1, states.shape[2]])
-            return part.linear(toLogit.weight.sliced(0, rows)).crossEntropy(targets.reshaped(to: [-1])).sum()
+            return context.operand(part).linear(toLogit.weight.sliced(0, rows)).crossEntropy(targets.reshaped(to: [-1]))
+                .sum()
         }
         let inputLoss = entropy(0..<s, 0..<inputTokenCount, input)
         let outputLoss = entropy(s..<(s + t), inputTokenCount..<(inputTokenCount + outputTokenCount), output)

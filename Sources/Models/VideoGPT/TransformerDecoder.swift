@@ -59,7 +59,7 @@ public final class TransformerDecoderLayer: Module {
     ) -> (output: Tensor, weights: Tensor?) {
         let (attended, weights) = attention(normAttn(x), options: options, context)
         let middle = x + dropout(attended, context)
-        return (middle + dropout(mlp(normMlp(middle)), context), weights)
+        return (middle + dropout(mlp(normMlp(middle), context), context), weights)
     }
 
     /// Applies the layer to new tokens, `[tokens, width]`, with the older positions of their rows in the cache.
@@ -84,6 +84,11 @@ public final class FeedForward: Module {
     public override var explicitParts: [(key: String, part: Any)]? { [("model.0", rise), ("model.2", fall)] }
 
     func callAsFunction(_ x: Tensor) -> Tensor { fall(rise(x, activation: activation)) }
+
+    func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor {
+        guard context.precision != .float32 else { return self(x) }
+        return fall(rise(x, context), after: activation, context)
+    }
 }
 
 /// What a decoder returns.
@@ -108,6 +113,9 @@ public final class TransformerDecoder: Module {
     let layers: [TransformerDecoderLayer]
     /// What it was built from.
     public let configuration: TransformerDecoderConfiguration
+    /// New tokens that go through the layers together, at most: more take memory and no less time.
+    var tokensAtOnce = TransformerDecoder.tokensAtOnce
+    static let tokensAtOnce = 1024
 
     /// Builds the decoder of a configuration.
     public init(_ configuration: TransformerDecoderConfiguration, random: RandomKey) {
@@ -139,10 +147,38 @@ public final class TransformerDecoder: Module {
     }
 
     /// Applies all layers to new tokens, `[tokens, width]`, which the rows of the cache grow by.
+    ///
+    /// However many there are, a result has the bits that it has when they come one by one.
     public func callAsFunction(_ x: Tensor, cache: inout KeyValueCache, _ pieces: [CachePiece]) -> Tensor {
+        guard x.shape[0] > tokensAtOnce else { return applied(x, cache: &cache, pieces) }
+        var (results, first) = ([Tensor](), 0)
+        for part in Self.parts(pieces, of: tokensAtOnce) {
+            let end = first + part.reduce(0) { $0 + $1.count }
+            results.append(applied(x.sliced(0, first..<end), cache: &cache, part))
+            first = end
+        }
+        return concatenated(results)
+    }
+
+    private func applied(_ x: Tensor, cache: inout KeyValueCache, _ pieces: [CachePiece]) -> Tensor {
         var state = x
         for (index, layer) in layers.enumerated() { state = layer(state, cache: &cache, layer: index, pieces) }
         cache.advance(pieces)
         return state
+    }
+
+    /// Cuts what a pass reads, in its order, into passes over `most` tokens and a rest.
+    private static func parts(_ pieces: [CachePiece], of most: Int) -> [[CachePiece]] {
+        var (parts, part, room) = ([[CachePiece]](), [CachePiece](), most)
+        for piece in pieces {
+            var left = piece.count
+            while left > 0 {
+                let count = min(left, room)
+                part.append(CachePiece(row: piece.row, count: count))
+                (left, room) = (left - count, room - count)
+                if room == 0 { (parts, part, room) = (parts + [part], [], most) }
+            }
+        }
+        return part.isEmpty ? parts : parts + [part]
     }
 }

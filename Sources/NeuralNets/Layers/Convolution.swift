@@ -27,7 +27,7 @@ func samePadding(size: Int, kernel: Int, stride: Int) -> (front: Int, back: Int)
 /// A convolution padded to keep ⌈size / stride⌉, keys `conv.weight` and `conv.bias` (the peer's `SamePadConv3d`).
 ///
 /// The padding follows each input's own size. With two spatial axes it is the image counterpart.
-public final class SamePadConvolution: Module, Layer {
+public final class SamePadConvolution: Module, ProductLayer {
     let conv: ConvolutionWeights
     private let kernel: [Int]
     private let stride: [Int]
@@ -49,7 +49,7 @@ public final class SamePadConvolution: Module, Layer {
         let pads = kernel.indices.map { samePadding(size: x.shape[$0 + 2], kernel: kernel[$0], stride: stride[$0]) }
         let geometry = ConvolutionGeometry(
             kernel: kernel, stride: stride, padFront: pads.map(\.front), padBack: pads.map(\.back))
-        return x.convolved(conv.weight, bias: conv.bias?.wrappedValue, geometry: geometry)
+        return context.operand(x).convolved(conv.weight, bias: conv.bias?.wrappedValue, geometry: geometry)
     }
 }
 
@@ -58,7 +58,7 @@ public final class SamePadConvolution: Module, Layer {
 ///
 /// The peer pads its input and crops the result; the same numbers come from one transposed convolution whose crop is
 /// shifted by the padding, which is what is computed here.
-public final class SamePadConvolutionTranspose: Module, Layer {
+public final class SamePadConvolutionTranspose: Module, ProductLayer {
     let convt: ConvolutionWeights
     private let kernel: [Int]
     private let stride: [Int]
@@ -76,7 +76,7 @@ public final class SamePadConvolutionTranspose: Module, Layer {
 
     public func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor {
         let size = x.shape[2]
-        return part(0..<(size * stride[0]), of: x, standing: 0..<size, in: size)
+        return part(0..<(size * stride[0]), of: context.operand(x), standing: 0..<size, in: size)
     }
 
     /// What is cropped from the front of the full result along an axis of `size` inputs.

@@ -4,7 +4,7 @@ import Tensors
 ///
 /// For inference the weights can be kept in fewer bits (``reduce(to:)``): then their floats are given up, and reading
 /// `weight` makes them anew from what is kept.
-public final class Linear: Module, Layer {
+public final class Linear: Module, ProductLayer {
     /// `[outputs, inputs]`.
     @Parameter public var weight: Tensor
     /// `[outputs]`, if there is one.
@@ -105,9 +105,20 @@ public final class Linear: Module, Layer {
         return (packed, biases.isEmpty ? nil : concatenated(biases))
     }
 
-    public func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor { self(x) }
+    public func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor {
+        // Weights of fewer bits have a rule of their own for what they are multiplied with.
+        self(isReduced ? x : context.operand(x))
+    }
 
-    /// Applies the layer and an activation in one pass.
+    /// Applies the layer to an activation of `x`, which only this layer reads.
+    ///
+    /// Where operands are rounded the tape keeps the rounded `x`, and makes the activation of it again.
+    public func callAsFunction(_ x: Tensor, after activation: Activation, _ context: ForwardContext) -> Tensor {
+        guard context.precision == .bfloat16, x.dtype == .float32, !isReduced else { return self(activation(x)) }
+        return x.linearOfRounded(weight, bias: bias?.wrappedValue, after: activation)
+    }
+
+    /// Applies the layer and an activation in one pass, of rounded operands if `x` is one.
     public func callAsFunction(_ x: Tensor, activation: Activation = .identity) -> Tensor {
         if isReduced, let packed, !x.isRecording {
             return x.linear(packed, bias: bias?.wrappedValue, activation: activation)

@@ -83,7 +83,20 @@ public final class MultiHeadAttention: Module {
         joined = Linear.packedTogether([query, key, value])
     }
 
-    /// The projections of self-attention; in inference one product, whose columns have the bits of three.
+    /// The projections, which are read by attention only; of self-attention in inference one product, whose columns have
+    /// the bits of three.
+    private func projected(
+        _ x: Tensor, _ source: Tensor?, _ options: AttentionOptions, _ context: ForwardContext
+    ) -> (query: Tensor, key: Tensor, value: Tensor) {
+        guard context.precision != .float32 || source != nil else { return projected(x) }
+        let x = context.operand(x)
+        let source = source.map { context.operand($0) } ?? x
+        let parts = (query(x), key(source), value(source))
+        // Probabilities that are seen or changed from outside come from float32 scores.
+        if options.returnsWeights || options.headMask != nil { return parts }
+        return (context.operand(parts.0), context.operand(parts.1), context.operand(parts.2))
+    }
+
     private func projected(_ x: Tensor) -> (query: Tensor, key: Tensor, value: Tensor) {
         guard let joined, !x.isRecording, query.isReduced || !query.weight.isRecording else {
             return (query(x), key(x), value(x))
@@ -102,18 +115,18 @@ public final class MultiHeadAttention: Module {
     public func callAsFunction(
         _ x: Tensor, source: Tensor? = nil, options: AttentionOptions = AttentionOptions(), _ context: ForwardContext
     ) -> (output: Tensor, weights: Tensor?) {
-        let (queries, keys, values) = source.map { (query(x), key($0), value($0)) } ?? projected(x)
+        let (queries, keys, values) = projected(x, source, options, context)
         let rate = context.isTraining ? dropout : 0
         let drop = rate > 0 ? (probability: rate, key: context.nextKey("attention")) : nil
         if case .axial(let axis) = pattern, options.isPlain {
-            return (output(attendInPlace(queries, keys, values, axis: axis, dropout: drop)), nil)
+            return (output(attendInPlace(queries, keys, values, axis: axis, dropout: drop), context), nil)
         }
         let (q, k, v) = (split(queries), split(keys), split(values))
         switch pattern {
         case .full:
             let (heads, weights) = attend(
                 q.flattened(2, -2), k.flattened(2, -2), v.flattened(2, -2), options: options, dropout: drop)
-            return (output(merge(heads, x.shape)), weights)
+            return (output(merge(heads, x.shape), context), weights)
         case .axial(let axis):
             // The axis moves next to the channels; everything else is a batch of independent sequences.
             let moved = [q, k, v].map { $0.movingAxis(axis + 2, to: $0.rank - 2) }
@@ -121,7 +134,7 @@ public final class MultiHeadAttention: Module {
             let rows = moved.map { $0.reshaped(to: [-1, 1, $0.size(-2), $0.size(-1)]) }
             let (heads, weights) = attend(rows[0], rows[1], rows[2], options: options, dropout: drop)
             let restored = heads.reshaped(to: shape).movingAxis(shape.count - 2, to: axis + 2)
-            return (output(merge(restored, x.shape)), weights)
+            return (output(merge(restored, x.shape), context), weights)
         }
     }
 
@@ -232,7 +245,7 @@ extension AttentionMask {
 }
 
 /// The sum of attentions along each axis, each with its own layer, key `mha_attns.#` (the peer's `AxialAttentionBlock`).
-public final class AxialAttentionBlock: Module, Layer {
+public final class AxialAttentionBlock: Module, ProductLayer {
     let mhaAttns: [MultiHeadAttention]
 
     /// A block over `dimensions` latent axes.
@@ -245,7 +258,7 @@ public final class AxialAttentionBlock: Module, Layer {
 
     /// Applies the block to `[batch, channels, d1, ..., dn]`.
     public func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor {
-        let last = x.movingAxis(1, to: x.rank - 1).contiguous()
+        let last = context.operand(x).movingAxis(1, to: x.rank - 1).contiguous()
         let results = mhaAttns.map { $0(last, context).output }
         return results.dropFirst().reduce(results[0], +).movingAxis(x.rank - 1, to: 1)
     }

@@ -34,9 +34,9 @@ public final class MultiHeadSelfAttention: Module {
     public func callAsFunction(
         _ x: Tensor, mask: AttentionMask = .none, bias: Tensor? = nil, _ context: ForwardContext
     ) -> Tensor {
-        let parts = inputProj(x).split(-1, into: 3).map { splitHeads($0, heads) }
+        let parts = inputProj(x, context).split(-1, into: 3).map { splitHeads($0, heads) }
         let drop = attentionDropout(dropout, context)
-        return outputProj(mergeHeads(attend(parts[0], parts[1], parts[2], mask, bias, drop)))
+        return outputProj(mergeHeads(attend(parts[0], parts[1], parts[2], mask, bias, drop, context)), context)
     }
 }
 
@@ -97,15 +97,15 @@ public final class MultiHeadAttentionWithCache: Module {
         _ query: Tensor, key: Tensor, value: Tensor, past: (keys: Tensor, values: Tensor)? = nil,
         mask: AttentionMask = .none, bias: Tensor? = nil, _ context: ForwardContext
     ) -> Output {
-        var keys = splitHeads(kProj(key), heads)
-        var values = splitHeads(vProj(value), heads)
+        var keys = splitHeads(kProj(key, context), heads)
+        var values = splitHeads(vProj(value, context), heads)
         if let past {
             keys = concatenated([past.keys, keys], axis: 2)
             values = concatenated([past.values, values], axis: 2)
         }
         let drop = attentionDropout(dropout, context)
-        let result = attend(splitHeads(qProj(query), heads), keys, values, mask, bias, drop)
-        return Output(output: outputProj(mergeHeads(result)), keys: keys, values: values)
+        let result = attend(splitHeads(qProj(query, context), heads), keys, values, mask, bias, drop, context)
+        return Output(output: outputProj(mergeHeads(result), context), keys: keys, values: values)
     }
 }
 
@@ -126,8 +126,11 @@ private func attentionDropout(_ rate: Double, _ context: ForwardContext) -> (pro
 /// The primitive where it serves; with a bias, the composition that shows its scores.
 private func attend(
     _ q: Tensor, _ k: Tensor, _ v: Tensor, _ mask: AttentionMask, _ bias: Tensor?,
-    _ dropout: (probability: Double, key: RandomKey)?
+    _ dropout: (probability: Double, key: RandomKey)?, _ context: ForwardContext
 ) -> Tensor {
-    guard let bias else { return scaledDotProductAttention(q, k, v, mask: mask, dropout: dropout) }
+    guard let bias else {
+        return scaledDotProductAttention(
+            context.operand(q), context.operand(k), context.operand(v), mask: mask, dropout: dropout)
+    }
     return attentionWithWeights(q, k, v, mask: mask, bias: bias, dropout: dropout).output
 }

@@ -54,11 +54,16 @@ struct GenerationJob {
         let generator = Generator(gpt, emptyPrompt: emptyPrompt, cacheType: model.cache)
         let sources = prompts.map { GenerationPrompt(ids: $0.ids, firstIDs: firstIDs) }
         try generator.validate(sources, options: sampling, batch: batch)
+        // Their turn comes when the first clip is drawn. Beside large weights their memory would add to the peak.
+        if gpt.decoderBytes < Self.largeBytes { FFmpeg.loadAhead() }
         try plan.prepared { try generate(sources, generator, plan) }
         if refused > 0 { throw PartlyDone(failed: refused, total: refused + prompts.count) }
     }
 
     // MARK: - Parts
+
+    /// From as many bytes on, weights are what takes the most memory of a job.
+    private static let largeBytes = 1 << 28
 
     /// Generates, decodes and writes clip after clip, then what goes beside them.
     private func generate(_ sources: [GenerationPrompt], _ generator: Generator, _ plan: OutputPlan) throws {
@@ -67,13 +72,15 @@ struct GenerationJob {
         var report = ClipReport()
         var sequences: [[Int]] = []
         var speed = 0.0
+        var firstDraw: ContinuousClock.Instant?
         let statistics: GenerationStatistics
         let progress = ProgressLine(console)
         do {
             statistics = try generator.generate(
-                sources, options: sampling, batch: batch, cancellation: Interruption.flag,
+                sources, options: sampling, batch: batch, cancellation: Interruption.flag, isLast: true,
                 progress: { state in
                     speed = state.tokensPerSecond
+                    firstDraw = state.secondsToFirst.map { start + .seconds($0) }
                     progress.update(Self.text(state))
                 },
                 each: { sample in
@@ -99,7 +106,7 @@ struct GenerationJob {
         }
         if let manifest = plan.manifest { try report.writeManifest(to: manifest) }
         if let tokensOut { try tokenFile(sequences).write(to: tokensOut, overwrite: output.force) }
-        finish(report, statistics, speed: speed, seconds: (ContinuousClock.now - start) / .seconds(1))
+        finish(report, statistics, speed: speed, firstDraw: firstDraw, since: start)
     }
 
     private func details(_ sample: GeneratedSample) -> JSONObject {
@@ -122,7 +129,8 @@ struct GenerationJob {
     }
 
     private func finish(
-        _ report: ClipReport, _ statistics: GenerationStatistics, speed: Double, seconds: Double
+        _ report: ClipReport, _ statistics: GenerationStatistics, speed: Double, firstDraw: ContinuousClock.Instant?,
+        since start: ContinuousClock.Instant
     ) {
         guard console.isJSON else {
             guard !console.isQuiet else { return }
@@ -132,10 +140,16 @@ struct GenerationJob {
         }
         var result: JSONObject = [
             "model": .string(model.path), "seed": seedValue(sampling.seed), "clips": report.json,
-            "refused": .integer(refused), "seconds": .number(rounded(seconds)),
+            "refused": .integer(refused),
+            "seconds": .number(rounded((ContinuousClock.now - start) / .seconds(1))),
             "tokens_per_second": .number(rounded(speed)), "ids": .integer(statistics.ids),
             "passes": .integer(statistics.passes),
         ]
+        if let firstDraw {
+            // The program's own start is part of what a person waits for.
+            let waited = (firstDraw - ProcessStart.instant) / .seconds(1)
+            result["seconds_to_first_id"] = .number(rounded(waited))
+        }
         if let tokensOut { result["tokens"] = .string(tokensOut) }
         print(JSONValue.object(result).serialized(pretty: true), terminator: "")
     }

@@ -21,6 +21,7 @@ struct Bench: ParsableCommand {
               mmgen bench
               mmgen bench --stages decode --weights f32,int8 --depths 128,8192
               mmgen bench --model my-model --batch 1,8 --window 1,auto
+              mmgen bench --stages train-gpt,train-vqvae --precision f32,bf16
             """)
 
     @Option(
@@ -59,6 +60,12 @@ struct Bench: ParsableCommand {
         help: ArgumentHelp(
             "What keys and values are kept as, of f32, bf16, int8; as the model says if left out.", valueName: "list"))
     var kv: String?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "What a training step rounds the operands of its products to, of f32, bf16.", valueName: "list"))
+    var precision: String = "f32"
 
     @Option(
         name: .long,
@@ -103,7 +110,7 @@ struct Bench: ParsableCommand {
 
     func validate() throws {
         do {
-            try settings(isWhole: true).validate()
+            try settings(for: BenchmarkStage.allCases).validate()
         } catch {
             throw ValidationError(Console.sentence(error))
         }
@@ -121,7 +128,7 @@ struct Bench: ParsableCommand {
         let subject = try subject()
         let progress = ProgressLine(console)
         let benchmark = try Benchmark(
-            subject, settings: settings(isWhole: subject.hasGPT), cancellation: Interruption.flag,
+            subject, settings: settings(for: subject.stages), cancellation: Interruption.flag,
             progress: { progress.update($0) })
         let report: BenchmarkReport
         do {
@@ -149,8 +156,8 @@ struct Bench: ParsableCommand {
 
     /// What the flags ask for.
     ///
-    /// - Parameter isWhole: whether there is a GPT; its stages are left out of the default otherwise.
-    private func settings(isWhole: Bool) throws -> BenchmarkSettings {
+    /// - Parameter possible: the stages that the model has; all of them are measured if none is named.
+    private func settings(for possible: [BenchmarkStage]) throws -> BenchmarkSettings {
         let names = { (values: [String]) in values.joined(separator: ", ") }
         let counts = { (text: String, flag: String) in
             try listed(text, flag, allowed: "whole numbers") { Int($0) }
@@ -161,7 +168,7 @@ struct Bench: ParsableCommand {
                 try listed($0, "--stages", allowed: names(BenchmarkStage.allCases.map(\.rawValue))) {
                     BenchmarkStage(rawValue: String($0))
                 }
-            } ?? BenchmarkStage.allCases.filter { isWhole || !$0.needsGPT }
+            } ?? possible
         if let weights {
             let allowed = names(WeightPrecision.allCases.map(\.label))
             let kinds: [WeightPrecision] = try listed(weights, "--weights", allowed: allowed) {
@@ -174,6 +181,11 @@ struct Bench: ParsableCommand {
                 CacheType(label: $0)
             }
             settings.caches = kinds
+        }
+        settings.precisions = try listed(
+            precision, "--precision", allowed: names(ProductPrecision.allCases.map(\.label))
+        ) {
+            ProductPrecision(label: $0)
         }
         settings.batches = try counts(batch, "--batch")
         settings.windows = try listed(

@@ -85,7 +85,8 @@ struct TrainGPT: ParsableCommand {
         let sequences = recipe.training.batchSize / recipe.training.accumulation
         try MachineMemory.require(
             (outline as? MultimodalGPT)?.trainingBytes(
-                sequences: sequences, checkpointsActivations: recipe.training.checkpointsActivations) ?? 0,
+                sequences: sequences, checkpointsActivations: recipe.training.checkpointsActivations,
+                precision: recipe.training.precision) ?? 0,
             for: "A pass of training over \(sequences) clips")
     }
 

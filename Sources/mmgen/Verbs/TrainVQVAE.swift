@@ -47,7 +47,8 @@ struct TrainVQVAE: ParsableCommand {
         let clips = recipe.training.batchSize / recipe.training.accumulation
         try MachineMemory.require(
             model.trainingBytes(
-                clips: clips, size: size, checkpointsActivations: recipe.training.checkpointsActivations),
+                clips: clips, size: size, checkpointsActivations: recipe.training.checkpointsActivations,
+                precision: recipe.training.precision),
             for: "A pass of training over \(clips) clips")
         let run = training.run(console.console)
         try run.alone(recipe.training, newRun: training.resume ? nil : recipe.json) {

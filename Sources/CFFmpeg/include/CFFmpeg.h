@@ -1,6 +1,10 @@
 // FFmpeg's headers, and what Swift cannot import from them: macros with arguments, flags and array-valued fields.
-#ifndef CFFMPEG_SHIM_H
-#define CFFMPEG_SHIM_H
+#ifndef CFFMPEG_H
+#define CFFMPEG_H
+
+#if !__has_include(<libavfilter/avfilter.h>)
+#error "FFmpeg's headers are not there (docs/DEPENDENCIES.md lists the packages)"
+#endif
 
 #include <libavcodec/avcodec.h>
 #include <libavfilter/avfilter.h>
@@ -16,6 +20,11 @@
 #include <libavutil/pixdesc.h>
 #include <libswscale/swscale.h>
 #include <errno.h>
+
+/// Loads FFmpeg's libraries, once; every function below may be called from then on.
+///
+/// Returns null, or why they cannot be loaded.
+const char *mm_ffmpeg_load(void);
 
 static inline int mm_averror(int code) { return AVERROR(code); }
 static inline int mm_error_is(int status, int code) { return status == AVERROR(code); }
