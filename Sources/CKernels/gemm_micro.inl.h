@@ -10,11 +10,32 @@ enum {
     prefetch_distance = 16,  // values of k
 };
 
-// What a kernel asks memory for while it computes: at `first`, `step` bytes further on with every value of k.
+// What a kernel asks memory for while it computes: at `first`, `step` bytes further on with every value of k (0: nothing).
 typedef struct {
     const char *first;
     long step;
 } ahead;
+
+// One value of k.
+MM_INLINE void micro_step(const int rows, const int panels, const float *a, long row_step, const float *b, long b_panel,
+                          vf sum[MM_ROWS][2 * most_panels]) {
+    if (rows < 2 * panels) {
+        // Whichever of the two operands is narrower stays in registers: with the sums, sixteen must do.
+        vf factor[MM_ROWS];
+        MM_UNROLL for (int i = 0; i < rows; i++) factor[i] = splat(a[i * row_step]);
+        MM_UNROLL for (int j = 0; j < 2 * panels; j++) {
+            const vf column = load(b + j / 2 * b_panel + j % 2 * MM_LANES);
+            MM_UNROLL for (int i = 0; i < rows; i++) sum[i][j] = MM_FMA(factor[i], column, sum[i][j]);
+        }
+    } else {
+        vf column[2 * most_panels];
+        MM_UNROLL for (int j = 0; j < 2 * panels; j++) column[j] = load(b + j / 2 * b_panel + j % 2 * MM_LANES);
+        MM_UNROLL for (int i = 0; i < rows; i++) {
+            const vf factor = splat(a[i * row_step]);
+            MM_UNROLL for (int j = 0; j < 2 * panels; j++) sum[i][j] = MM_FMA(factor, column[j], sum[i][j]);
+        }
+    }
+}
 
 MM_INLINE void micro_body(const int rows, const int panels, const int packed, long depth, const float *a, long a_row,
                           const float *b, long b_row, long b_panel, ahead next, float *c, long c_row, int from_c) {
@@ -27,27 +48,16 @@ MM_INLINE void micro_body(const int rows, const int panels, const int packed, lo
         MM_UNROLL for (int i = 0; i < rows; i++)
             MM_UNROLL for (int j = 0; j < 2 * panels; j++) sum[i][j] = splat(0);
     }
-#pragma clang loop unroll_count(4)
-    for (long k = 0; k < depth; k++) {
-        MM_UNROLL for (int j = 0; j < panels; j++) __builtin_prefetch(next.first + j * b_panel * sizeof(float));
-        next.first += next.step;
-        if (rows < 2 * panels) {
-            // Whichever of the two operands is narrower stays in registers: with the sums, sixteen must do.
-            vf factor[MM_ROWS];
-            MM_UNROLL for (int i = 0; i < rows; i++) factor[i] = splat(a[i * row_step + k * k_step]);
-            MM_UNROLL for (int j = 0; j < 2 * panels; j++) {
-                const vf column = load(b + j / 2 * b_panel + j % 2 * MM_LANES);
-                MM_UNROLL for (int i = 0; i < rows; i++) sum[i][j] = MM_FMA(factor[i], column, sum[i][j]);
-            }
-        } else {
-            vf column[2 * most_panels];
-            MM_UNROLL for (int j = 0; j < 2 * panels; j++) column[j] = load(b + j / 2 * b_panel + j % 2 * MM_LANES);
-            MM_UNROLL for (int i = 0; i < rows; i++) {
-                const vf factor = splat(a[i * row_step + k * k_step]);
-                MM_UNROLL for (int j = 0; j < 2 * panels; j++) sum[i][j] = MM_FMA(factor, column[j], sum[i][j]);
-            }
+    if (rows < MM_ROWS || next.step) {
+        // Not unrolled further: the compiler would put sums of full tiles on the stack.
+#pragma clang loop unroll(disable)
+        for (long k = 0; k < depth; k++, b += b_row, next.first += next.step) {
+            MM_UNROLL for (int j = 0; j < panels; j++) __builtin_prefetch(next.first + j * b_panel * sizeof(float));
+            micro_step(rows, panels, a + k * k_step, row_step, b, b_panel, sum);
         }
-        b += b_row;
+    } else {
+#pragma clang loop unroll_count(4)
+        for (long k = 0; k < depth; k++, b += b_row) micro_step(rows, panels, a + k * k_step, row_step, b, b_panel, sum);
     }
     MM_UNROLL for (int i = 0; i < rows; i++)
         MM_UNROLL for (int j = 0; j < 2 * panels; j++) store(c + i * c_row + j * MM_LANES, sum[i][j]);
@@ -147,7 +157,8 @@ static void multiply_before(const float *b_next, long rows, long columns, long d
             const long first = group_start(rows, groups, g), count = group_start(rows, groups, g + 1) - first;
             const float *a_tile = packed ? a + first * depth : a + first * a_row;
             float *c_tile = c + first * c_row + column;
-            // One group alone reads what comes from memory a little ahead of itself; several share the next panel between them.
+            // One group alone reads what comes from memory a little ahead of itself; a few share the next panel between
+            // them; with many there is time enough without.
             ahead next = {(const char *)(panel + prefetch_distance * b_row), b_row * (long)sizeof(float)};
             if (groups > 1)
                 next = later && b_row == MM_PANEL
