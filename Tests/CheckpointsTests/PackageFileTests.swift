@@ -49,7 +49,8 @@ private func text(_ file: FileBytes) -> String { String(decoding: file.bytes, as
 
     @Test("a package that is cut off anywhere is refused", arguments: packages.keys.sorted())
     func truncation(_ kind: String) throws {
-        let whole = try #require(Data(base64Encoded: try #require(packages[kind])))
+        let text = try #require(packages[kind])
+        let whole = try #require(Data(base64Encoded: text))
         for count in 2..<whole.count {
             let part = FileBytes(copying: whole.prefix(count), name: "part")
             #expect(throws: CheckpointError.self) { _ = try PackageFile(part) }
@@ -58,7 +59,8 @@ private func text(_ file: FileBytes) -> String { String(decoding: file.bytes, as
 
     @Test("a changed byte is noticed, wherever it lies in the content")
     func damage() throws {
-        let whole = try #require(Data(base64Encoded: try #require(packages["pax"])))
+        let text = try #require(packages["pax"])
+        let whole = try #require(Data(base64Encoded: text))
         for place in 10..<whole.count {
             var bytes = whole
             bytes[place] ^= 4
