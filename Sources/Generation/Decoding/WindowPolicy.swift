@@ -46,15 +46,14 @@ struct WindowPolicy {
     /// What a pass over eight tokens costs, in passes over one.
     ///
     /// The fewer bits weights have, the sooner they are read, and the more of a pass is what every token adds. Large
-    /// weights come from memory once a pass, whatever reads them. Measured on two cores with AVX2, the least of many
-    /// passes each, with the default model and with MUGEN's (86 million weights):
-    /// `mmgen bench --stages decode --batch 1,2,4,8,16 --weights f32,bf16,int8,int4 --shortest 0 --repetitions 50`.
+    /// weights come from memory once a pass, whatever reads them. Measured on two cores with AVX2, with the default model
+    /// and with MUGEN's (86 million weights): `mmgen bench --stages decode --batch 1,8 --weights f32,bf16,int8,int4`.
     private static func costOfEight(_ precision: WeightPrecision, isLarge: Bool) -> Double {
         switch precision {
-        case .float32: isLarge ? 1.3 : 2.3
-        case .bfloat16: isLarge ? 3 : 4
-        case .int8: isLarge ? 4 : 3.8
-        case .int4: isLarge ? 4.5 : 3.7
+        case .float32: isLarge ? 1.6 : 2.3
+        case .bfloat16: isLarge ? 2.3 : 2.8
+        case .int8: isLarge ? 3.7 : 3
+        case .int4: isLarge ? 3.4 : 2.6
         }
     }
 
