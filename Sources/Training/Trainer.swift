@@ -1,6 +1,8 @@
 import Checkpoints
 import Datasets
+import Distributed
 import Foundation
+import JSON
 import NeuralNets
 import Tensors
 
@@ -34,6 +36,7 @@ public final class Trainer {
     private let task: any TrainingTask
     private let settings: TrainingSettings
     private let folder: RunFolder
+    private let group: ProcessGroup
     private let optimizer: any Optimizer
     private var averages: ExponentialMovingAverage?
     private let key: RandomKey
@@ -46,15 +49,17 @@ public final class Trainer {
     ///   - task: what is trained.
     ///   - settings: how.
     ///   - folder: where everything is written.
+    ///   - group: the processes that work on the run; its leader writes everything.
     ///   - shouldStop: asked before every step; when it says yes, the state is saved and the run ends.
     ///   - report: told about progress.
     public init(
         _ task: any TrainingTask, settings: TrainingSettings, folder: RunFolder,
-        shouldStop: @escaping () -> Bool = { false }, report: @escaping (TrainingEvent) -> Void = { _ in }
+        group: ProcessGroup = .single, shouldStop: @escaping () -> Bool = { false }, report: @escaping (TrainingEvent) -> Void = { _ in }
     ) {
         self.task = task
         self.settings = settings
         self.folder = folder
+        self.group = group
         self.shouldStop = shouldStop
         self.report = report
         key = RandomKey(seed: settings.seed).derived("training")
@@ -70,11 +75,12 @@ public final class Trainer {
     ///   used; whatever the task throws.
     public func run(resumes: Bool) throws -> TrainingOutcome {
         guard task.itemCount > 0 else { throw TrainingError(.invalidData, "There is nothing to train on.") }
+        try StepPasses.requireShare(settings, group)
         if resumes, folder.isFinished(settings) {
             report(.note("the run is finished: all \(settings.steps) steps were made."))
             return .finished
         }
-        try folder.makeFolders()
+        try group.leaderFirst { if group.isLeader { try folder.makeFolders() } }
         var step = 0
         var metricsLength = 0
         if resumes, let (state, notes) = try folder.loadLatest() {
@@ -84,18 +90,20 @@ public final class Trainer {
             report(.resumed(step: step))
         }
         try RunSession(step: step).append(to: folder.sessionsPath)
-        let log = RunLog(
-            metrics: try MetricsLog(path: folder.metricsPath, length: metricsLength),
-            events: settings.writesEvents ? try EventLog(folder: folder.eventsPath, step: step) : nil)
-        let loader = loader(from: step)
+        try requireSameStart(step)
+        // The others do everything but write.
+        let log = group.isLeader ? try runLog(step, metricsLength) : nil
+        let passes = StepPasses(task: task, settings: settings, group: group, key: key)
+        let loader = passes.loader(from: step)
         var clock = ProgressClock(step: step)
         while step < settings.steps {
-            if shouldStop() {
-                report(.wrote(try save(step, log.metrics)))
+            if try group.any(shouldStop()) {
+                if let log { report(.wrote(try save(step, log.metrics))) }
                 return .stopped(step: step)
             }
-            let metrics = try makeStep(step, loader)
+            let metrics = try makeStep(step, passes, loader)
             step += 1
+            guard let log else { continue }
             let isLast = step == settings.steps
             if step % settings.logEvery == 0 || isLast {
                 try log.append(kind: "train", step: step, metrics)
@@ -108,50 +116,43 @@ public final class Trainer {
             if step % settings.evaluateEvery == 0 || isLast { try evaluate(step, log) }
             if step % settings.checkpointEvery == 0 || isLast { report(.wrote(try save(step, log.metrics))) }
         }
+        guard group.isLeader else { return .finished }
         try withAverages { try task.writeModel(to: folder.modelPath) }
         report(.wrote(folder.modelPath))
         return .finished
     }
 
-    /// Reads the items of each pass while the model is busy with those before.
-    private func loader(from step: Int) -> DataLoader<(items: [TrainingItem], data: Tensor)> {
-        let perPass = settings.batchSize / settings.accumulation
-        let passes = step * settings.accumulation..<max(step, settings.steps) * settings.accumulation
-        return DataLoader(passes) { [count = task.itemCount, key, reader = task.reader] in
-            var order = ItemOrder(count: count, key: key)
-            return { pass in
-                let items = (pass * perPass..<(pass + 1) * perPass).map { order.item(at: $0) }
-                return (items, try reader(items))
-            }
+    /// Opens the logs, cut to what was logged up to a step.
+    private func runLog(_ step: Int, _ length: Int) throws -> RunLog {
+        RunLog(
+            metrics: try MetricsLog(path: folder.metricsPath, length: length),
+            events: settings.writesEvents ? try EventLog(folder: folder.eventsPath, step: step) : nil)
+    }
+
+    /// Makes sure that every process makes the same steps from the same values on the same data.
+    private func requireSameStart(_ step: Int) throws {
+        guard group.size > 1 else { return }
+        let recipe = JSONValue.object(settings.json).serialized()
+        try group.require(
+            String(Array(recipe.utf8).withUnsafeBytes { fileChecksum(of: $0) }, radix: 16), of: "recipe")
+        try group.require(task.dataFingerprint, of: "data set")
+        var checksum: UInt32 = 0
+        for (_, tensor) in task.module.stateDictionary.sorted(by: { $0.key < $1.key }) {
+            checksum = tensor.withUnsafeBytes { fileChecksum(of: $0, continuing: checksum) }
         }
+        try group.require("step \(step), checksum \(String(checksum, radix: 16))", of: "state to start from")
     }
 
     /// One optimizer step.
-    private func makeStep(
-        _ step: Int, _ loader: DataLoader<(items: [TrainingItem], data: Tensor)>
-    ) throws -> Metrics {
-        var total: [String: Tensor] = [:]
-        var metrics: Metrics = []
-        for pass in 0..<settings.accumulation {
-            let (items, data) = try loader.next()
-            let context = ForwardContext(
-                training: key.derived("forward", step, pass), checkpointsActivations: settings.checkpointsActivations,
-                precision: settings.precision)
-            let (loss, passMetrics) = try task.loss(items, data: data, key: key.derived("data", step, pass), context)
-            let value = Double(loss.detached.cast(to: .float64).item(Double.self))
-            guard value.isFinite else {
-                throw TrainingError(
-                    .diverged,
-                    "The loss became \(value) at step \(step + 1); the last checkpoint is kept. A lower learning rate helps most often."
-                )
-            }
-            let gradients = loss.backward()
-            for (key, parameter) in task.module.parameters where parameter.isTrainable {
-                guard let gradient = gradients[parameter.wrappedValue] else { continue }
-                total[key] = total[key].map { $0 + gradient } ?? gradient
-            }
-            metrics = Self.added(metrics, passMetrics, share: 1 / Double(settings.accumulation))
+    private func makeStep(_ step: Int, _ passes: StepPasses, _ loader: DataLoader<PassData>) throws -> Metrics {
+        let sums = try passes.make(step, loader)
+        if let value = sums.losses.first(where: { !$0.isFinite }) {
+            throw TrainingError(
+                .diverged,
+                "The loss became \(value) at step \(step + 1); the last checkpoint is kept. A lower learning rate helps most often."
+            )
         }
+        let total = sums.gradients
         // The mean over the passes.
         let share = 1 / Double(settings.accumulation)
         let norm = globalNorm(total) * share
@@ -163,14 +164,10 @@ public final class Trainer {
         }
         let clip = settings.clipNorm > 0 ? min(1, settings.clipNorm / (norm + 1e-6)) : 1
         let rate = settings.rates.rate(step)
+        try sums.moveStatistics()
         optimizer.update(total, rate: rate, scale: share * clip)
         averages?.update(task.module)
-        return metrics + [("gradient_norm", norm), ("learning_rate", rate)]
-    }
-
-    private static func added(_ sum: Metrics, _ new: Metrics, share: Double) -> Metrics {
-        if sum.isEmpty { return new.map { ($0.name, $0.value * share) } }
-        return zip(sum, new).map { ($0.name, $0.value + $1.value * share) }
+        return sums.metrics + [("gradient_norm", norm), ("learning_rate", rate)]
     }
 
     private func evaluate(_ step: Int, _ log: RunLog) throws {

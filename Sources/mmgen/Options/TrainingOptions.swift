@@ -34,7 +34,7 @@ struct TrainingOptions: ParsableArguments {
 
     /// The recipe's configuration: that of the run when it is resumed, the file's otherwise, with overrides applied.
     func configuration(_ dataPath: String?) throws -> JSONFields {
-        if let threads { Threads.count = threads }
+        _ = try Processes.meet(threads: threads)
         var object: JSONObject
         if resume {
             guard config == nil && overrides.isEmpty else {
@@ -43,6 +43,7 @@ struct TrainingOptions: ParsableArguments {
             object = try RunFolder(output).readConfig()
         } else {
             object = try ConfigurationFile.read(config, overrides: overrides)
+            try Processes.sharePasses(&object, batchSize: TrainingSettings().batchSize)
         }
         if let dataPath {
             var data = object["data"]?.objectValue ?? JSONObject()
@@ -55,5 +56,7 @@ struct TrainingOptions: ParsableArguments {
     }
 
     /// The verb's run, with its console.
-    func run(_ console: Console) -> TrainingRun { TrainingRun(console: console, folder: RunFolder(output)) }
+    func run(_ console: Console) -> TrainingRun { 
+        TrainingRun(console: console, folder: RunFolder(output), group: Processes.group ?? .single)
+    }
 }

@@ -1,4 +1,5 @@
 import Checkpoints
+import Distributed
 import Foundation
 import JSON
 import Media
@@ -11,6 +12,7 @@ import Training
 struct TrainingRun {
     let console: Console
     let folder: RunFolder
+    let group: ProcessGroup
 
     /// Does a whole run in its folder, where no other process can disturb it; says so when there is nothing left to do.
     ///
@@ -19,7 +21,13 @@ struct TrainingRun {
     ///   - config: the recipe of a new run; `nil` when one is resumed.
     ///   - body: opens the data and trains.
     func alone(_ settings: TrainingSettings, newRun config: JSONObject?, _ body: () throws -> Void) throws {
+        guard group.isLeader else {
+            // The leader has the folder.
+            try group.barrier()
+            return config == nil && folder.isFinished(settings) ? () : try body()
+        }
         try folder.exclusively(newRun: config) {
+            try group.barrier()
             guard config == nil, folder.isFinished(settings) else { return try body() }
             console.note("the run is finished: all \(settings.steps) steps were made.")
             console.result(folder.modelPath)
@@ -29,7 +37,7 @@ struct TrainingRun {
 
     /// The one document of `--json`.
     private func summarize(_ settings: TrainingSettings, isFinished: Bool, _ metrics: Metrics = []) {
-        guard console.isJSON else { return }
+        guard console.isJSON, !console.isSilent else { return }
         var object: JSONObject = ["run": .string(folder.path), "seed": .integer(Int(clamping: settings.seed))]
         for (name, value) in metrics { object[name] = .number(value) }
         if isFinished { object["model"] = .string(folder.modelPath) }
@@ -40,11 +48,11 @@ struct TrainingRun {
     func run(_ task: any TrainingTask, settings: TrainingSettings, resumes: Bool) throws {
         console.note(
             "seed \(settings.seed), \(task.itemCount) clips, \(task.module.parameterCount) parameters, "
-                + "\(Threads.count) threads (\(instructionSet)).")
+                + "\(Self.machine(group)) (\(instructionSet)).")
         let progress = ProgressLine(console)
         var lastMetrics: Metrics = []
         let trainer = Trainer(
-            task, settings: settings, folder: folder, shouldStop: { Interruption.flag.isSet },
+            task, settings: settings, folder: folder, group: group, shouldStop: { Interruption.flag.isSet },
             report: { event in
                 switch event {
                 case .resumed(let step): console.note("going on from step \(step).")
@@ -66,10 +74,17 @@ struct TrainingRun {
         let outcome = try trainer.run(resumes: resumes)
         progress.clear()
         summarize(settings, isFinished: outcome == .finished, lastMetrics)
+        try group.finish()
         if case .stopped(let step) = outcome {
             console.note("stopped after step \(step); go on with --resume.")
             throw CancellationError()
         }
+    }
+
+    /// What a run computes on.
+    private static func machine(_ group: ProcessGroup) -> String {
+        let threads = "\(Threads.count) thread\(Threads.count == 1 ? "" : "s")"
+        return group.size == 1 ? threads : "\(group.size) processes of \(threads)"
     }
 
     /// Pictures of clips: one row each, frames from left to right.

@@ -96,12 +96,15 @@ struct TrainGPT: ParsableCommand {
     ) throws {
         let place = URL(fileURLWithPath: training.output)
         let note = console.console
-        let clips = try ClipSplits(
-            recipe.data, seed: recipe.training.seed, cacheFolder: place, randomCuts: false,
-            shouldStop: { Interruption.flag.isSet },
-            progress: { done, total in if done % 500 == 0 { note.note("decoded \(done) of \(total) files.") } })
-
-        let text = try textTokenizer(recipe, captions: clips.training, folder: place)
+        let clips = try run.group.leaderFirst {
+            try ClipSplits(
+                recipe.data, seed: recipe.training.seed, cacheFolder: place, randomCuts: false,
+                shouldStop: { Interruption.flag.isSet },
+                progress: { done, total in if done % 500 == 0 { note.note("decoded \(done) of \(total) files.") } })
+        }
+        let text = try run.group.leaderFirst {
+            try textTokenizer(recipe, captions: clips.training, folder: place)
+        }
         let arguments = try modelArguments(recipe, pretrained, vqvae, vocabulary: text.vocabularySize)
         let built = try ModelRegistry.build(
             recipe.model, recipe.arguments.replacing(arguments), seed: recipe.training.seed, isTrained: true)
@@ -113,10 +116,13 @@ struct TrainGPT: ParsableCommand {
         let range = pretrained.media.pixelRange
         func coded(_ source: DatasetClips, _ name: String) throws -> GPTTask.Data {
             let progress = ProgressLine(note)
-            let codes = try CodeCache(
-                model.vqvae, source, range: range, path: place.appendingPathComponent("\(name).codes.safetensors").path,
-                shouldStop: { Interruption.flag.isSet }
-            ) { done in progress.update("\(name): ids of \(done)/\(source.count) clips") }
+            let codes = try run.group.leaderFirst {
+                try CodeCache(
+                    model.vqvae, source, range: range,
+                    path: place.appendingPathComponent("\(name).codes.safetensors").path,
+                    shouldStop: { Interruption.flag.isSet }
+                ) { done in progress.update("\(name): ids of \(done)/\(source.count) clips") }
+            }
             progress.clear()
             return GPTTask.Data(
                 codes: codes, prompts: (0..<source.count).map { context.encodeContext(source.caption($0)) })

@@ -77,10 +77,12 @@ struct TrainVQVAE: ParsableCommand {
     /// Opens the data and trains.
     private func train(_ recipe: VQVAERecipe, _ model: VQVAE, _ run: TrainingRun) throws {
         let progress = console.console
-        let clips = try ClipSplits(
-            recipe.data, seed: recipe.training.seed, cacheFolder: URL(fileURLWithPath: training.output),
-            randomCuts: true, shouldStop: { Interruption.flag.isSet },
-            progress: { done, total in if done % 500 == 0 { progress.note("decoded \(done) of \(total) files.") } })
+        let clips = try run.group.leaderFirst {
+            try ClipSplits(
+                recipe.data, seed: recipe.training.seed, cacheFolder: URL(fileURLWithPath: training.output),
+                randomCuts: true, shouldStop: { Interruption.flag.isSet },
+                progress: { done, total in if done % 500 == 0 { progress.note("decoded \(done) of \(total) files.") } })
+        }
         let media = PretrainedModel.Media(
             frameRate: recipe.data.frameRate ?? 8, pixelRange: recipe.range)
         let output = ModelOutput(writeGrid: TrainingRun.writeGrid) { module, path in
