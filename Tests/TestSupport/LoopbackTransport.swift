@@ -6,7 +6,8 @@ public final class LoopbackWire: @unchecked Sendable {
     private let condition = NSCondition()
     private let size: Int
     private var offers: [Int: (from: UnsafeRawPointer, counts: [Int])] = [:]
-    private var leaving = 0
+    private var arrived = 0
+    private var meeting = 0
 
     /// A wire between `size` threads.
     public init(size: Int) { self.size = size }
@@ -20,24 +21,25 @@ public final class LoopbackWire: @unchecked Sendable {
         _ copy: ([(from: UnsafeRawPointer, counts: [Int])]) -> Void
     ) {
         condition.lock()
-        // Those of the exchange before leave first.
-        while leaving > 0 { condition.wait() }
         offers[rank] = (from, counts)
-        condition.broadcast()
-        while offers.count < size, leaving == 0 { condition.wait() }
-        leaving = max(leaving, size)
+        meet()
         let all = (0..<size).compactMap { offers[$0] }
         condition.unlock()
         copy(all)
-        condition.lock()
-        offers[rank] = nil
-        leaving -= 1
         // Nobody goes on before all have copied: what they copy from may change then.
-        if leaving == 0 { condition.broadcast() } else { while leaving > 0, !isOver { condition.wait() } }
-        condition.unlock()
+        condition.withLock { meet() }
     }
 
-    private var isOver: Bool { offers.isEmpty }
+    /// Waits until all are here; called with the lock.
+    private func meet() {
+        let own = meeting
+        arrived += 1
+        if arrived == size {
+            (arrived, meeting) = (0, meeting + 1)
+            condition.broadcast()
+        }
+        while meeting == own { condition.wait() }
+    }
 
     /// Runs `body` in as many threads, each with its group, and returns what they return.
     ///
