@@ -49,17 +49,11 @@ public struct PassTree: Sendable, Equatable {
         return rank * passes / size..<(rank + 1) * passes / size
     }
 
-    /// The largest subtrees that make up a range of passes, in order.
-    public func cover(of share: Range<Int>) -> [Range<Int>] {
-        var sum = TreeSum<Void>(self)
-        for pass in share { sum.add((), at: pass) { _, _ in } }
-        return sum.parts.map(\.passes)
-    }
 }
 
 /// Adds up values of consecutive passes, keeping no more than the tree needs.
 public struct TreeSum<Value> {
-    private let tree: PassTree
+    let tree: PassTree
     /// The sums so far, over subtrees of the tree.
     public private(set) var parts: [(passes: Range<Int>, value: Value)] = []
 

@@ -13,7 +13,7 @@ public final class TreeReducer {
 
     private let group: ProcessGroup
     private let tree: PassTree
-    private let share: Range<Int>
+    private let own: [Int]
     /// The subtrees that each rank adds up by itself.
     private let covers: [[Range<Int>]]
     private let buckets: [Bucket]
@@ -21,7 +21,8 @@ public final class TreeReducer {
     private let shapes: [[Int]]
 
     private var sums: [TreeSum<Tensor?>]
-    private var pass: Int
+    /// How many passes of this process have ended.
+    private var ended = 0
     private var isAdded: [Bool]
     private var memory: [ScratchMemory?]
     private var missing: [Int]
@@ -37,15 +38,16 @@ public final class TreeReducer {
     ///
     /// - Parameters:
     ///   - group: whose processes compute the passes.
-    ///   - tree: the order of sums.
+    ///   - shares: which passes each computes, and the order of sums.
     ///   - shapes: of the tensors, `float32`, in the order in which they are expected.
     ///   - bucketBytes: how much is sent at once.
-    public init(_ group: ProcessGroup, _ tree: PassTree, shapes: [[Int]], bucketBytes: Int = TreeReducer.bucketBytes) {
+    public init(_ group: ProcessGroup, _ shares: PassShares, shapes: [[Int]], bucketBytes: Int = TreeReducer.bucketBytes) {
         self.group = group
-        self.tree = tree
         self.shapes = shapes
-        share = tree.share(of: group.rank, among: group.size)
-        covers = (0..<group.size).map { tree.cover(of: tree.share(of: $0, among: group.size)) }
+        let tree = shares.tree
+        self.tree = tree
+        own = shares.passes(of: group.rank)
+        covers = (0..<group.size).map { shares.cover(of: $0) }
         var buckets: [Bucket] = []
         var places: [(bucket: Int, offset: Int)] = []
         for (item, shape) in shapes.enumerated() {
@@ -58,15 +60,11 @@ public final class TreeReducer {
         self.buckets = buckets
         self.places = places
         sums = shapes.map { _ in TreeSum(tree) }
-        pass = share.lowerBound
         isAdded = [Bool](repeating: false, count: shapes.count)
         memory = [ScratchMemory?](repeating: nil, count: buckets.count)
         missing = buckets.map(\.items.count)
         isPresent = [Bool](repeating: false, count: shapes.count)
     }
-
-    /// The passes that this process computes.
-    public var passes: Range<Int> { share }
 
     /// Which tensors were there in a pass of this process at least.
     public private(set) var isPresent: [Bool]
@@ -80,8 +78,8 @@ public final class TreeReducer {
             "TreeReducer: tensor \(item) was given twice, or is not float32 of shape \(shapes[item])")
         isAdded[item] = true
         if tensor != nil { isPresent[item] = true }
-        sums[item].add(tensor, at: pass, join: Self.sum)
-        if pass == share.upperBound - 1, group.size > 1 { put(item) }
+        sums[item].add(tensor, at: own[ended], join: Self.sum)
+        if ended == own.count - 1, group.size > 1 { put(item) }
     }
 
     /// The sum of two values; what is absent counts as zeros, unless both are.
@@ -97,7 +95,7 @@ public final class TreeReducer {
     public func endPass() {
         for item in isAdded.indices where !isAdded[item] { add(nil, item) }
         isAdded = isAdded.map { _ in false }
-        pass += 1
+        ended += 1
     }
 
     // MARK: - Buckets
@@ -172,16 +170,15 @@ public final class TreeReducer {
         _ parts: UnsafeMutablePointer<Float>, count: Int, _ covers: [[Range<Int>]], _ tree: PassTree
     ) {
         var sum = TreeSum<UnsafeMutablePointer<Float>>(tree)
-        for (place, passes) in covers.joined().enumerated() {
+        let all = covers.joined().enumerated().sorted { $0.element.lowerBound < $1.element.lowerBound }
+        for (place, passes) in all {
             sum.add(parts + place * count, over: passes) { left, right in
-                add(right, to: left, count)
+                FloatSums.add(right, to: left, count)
                 return left
             }
         }
-    }
-
-    private static func add(_ from: UnsafeMutablePointer<Float>, to: UnsafeMutablePointer<Float>, _ count: Int) {
-        for index in 0..<count { to[index] += from[index] }
+        // The whole sum is where the first pass's part was; it goes on from the first place.
+        if let first = all.first?.offset, first > 0 { parts.update(from: parts + first * count, count: count) }
     }
 
     // MARK: - Results
@@ -190,7 +187,7 @@ public final class TreeReducer {
     ///
     /// - Returns: by item; `nil` for one that was absent in every pass of this process, which the others' may not have been.
     public func finish() throws -> [Tensor?] {
-        precondition(pass == share.upperBound, "TreeReducer: pass \(pass) of \(share) has not ended")
+        precondition(ended == own.count, "TreeReducer: \(ended) of \(own.count) passes have ended")
         guard group.size > 1 else { return sums.map { $0.parts.first.flatMap(\.value) } }
         let memory = try results.map { try $0.wait() }
         return try shapes.indices.map { item in

@@ -32,8 +32,8 @@ struct StepPasses {
     let group: ProcessGroup
     let key: RandomKey
 
-    /// The order of sums.
-    private var tree: PassTree { PassTree(passes: settings.accumulation) }
+    /// Which passes each process computes, and the order of sums.
+    private var shares: PassShares { PassShares(PassTree(passes: settings.accumulation), among: group.size) }
 
     /// Whether the processes of a group can share the passes of a step.
     static func requireShare(_ settings: TrainingSettings, _ group: ProcessGroup) throws {
@@ -47,13 +47,13 @@ struct StepPasses {
 
     /// Reads the items of each pass of this process while the model is busy with those before.
     func loader(from step: Int) -> DataLoader<PassData> {
-        let share = tree.share(of: group.rank, among: group.size)
+        let own = shares.passes(of: group.rank)
         let (perPass, passes) = (settings.batchSize / settings.accumulation, settings.accumulation)
-        let numbers = step * share.count..<max(step, settings.steps) * share.count
+        let numbers = step * own.count..<max(step, settings.steps) * own.count
         return DataLoader(numbers) { [count = task.itemCount, key, reader = task.reader] in
             var order = ItemOrder(count: count, key: key)
             return { number in
-                let pass = number / share.count * passes + share.lowerBound + number % share.count
+                let pass = number / own.count * passes + own[number % own.count]
                 let items = (pass * perPass..<(pass + 1) * perPass).map { order.item(at: $0) }
                 return (items, try reader(items))
             }
@@ -65,11 +65,11 @@ struct StepPasses {
         // The last layers' gradients are complete first.
         let parameters = task.module.parameters.filter(\.parameter.isTrainable).reversed()
         let leaves = parameters.map(\.parameter.wrappedValue)
-        let sums = TreeReducer(group, tree, shapes: leaves.map(\.shape))
+        let sums = TreeReducer(group, shares, shapes: leaves.map(\.shape))
         let awaitsData = group.size > 1 ? task.module.modules.compactMap { $0.module as? any InitializedByData } : []
         var waiting = awaitsData.filter(\.awaitsData)
         var reports: [PassReport] = []
-        for pass in sums.passes {
+        for pass in shares.passes(of: group.rank) {
             let (items, data) = try loader.next()
             let observations = PassObservations()
             let context = ForwardContext(
@@ -83,12 +83,12 @@ struct StepPasses {
             let value = Double(loss.detached.cast(to: .float64).item(Double.self))
             reports.append(PassReport(loss: value, metrics: metrics, observations: observations.entries))
         }
-        let all = try StepReports(reports, present: sums.isPresent, group, tree)
+        let all = try StepReports(reports, present: sums.isPresent, group, shares)
         let gradients = try sums.finish()
         var byKey: [String: Tensor] = [:]
         for (item, entry) in parameters.enumerated() where all.isPresent[item] { byKey[entry.key] = gradients[item] }
         let statistics = StepStatistics(
-            observations: reports.map(\.observations), values: all.values, group: group, tree: tree)
+            observations: reports.map(\.observations), values: all.values, group: group, shares: shares)
         return StepSums(gradients: byKey, metrics: all.metrics, losses: all.losses, statistics: statistics)
     }
 

@@ -25,7 +25,7 @@ struct StepReports {
     /// - Parameters:
     ///   - own: of the passes of this process.
     ///   - present: which tensors had a value in any of them.
-    init(_ own: [PassReport], present: [Bool], _ group: ProcessGroup, _ tree: PassTree) throws {
+    init(_ own: [PassReport], present: [Bool], _ group: ProcessGroup, _ shares: PassShares) throws {
         var bytes: [UInt8] = present.map { $0 ? 1 : 0 }
         for report in own {
             for number in [report.loss] + report.metrics.map(\.value) {
@@ -34,21 +34,21 @@ struct StepReports {
             for tensor in report.tensors.joined() { tensor.withUnsafeBytes { bytes.append(contentsOf: $0) } }
         }
         let model = own.first ?? PassReport(loss: 0, metrics: [], observations: [])
-        var (losses, metrics, values) = ([Double](), Metrics(), [[[Tensor]]]())
         var isPresent = present
-        let share = 1 / Double(tree.passes)
-        for (rank, part) in try group.allGather(bytes).enumerated() {
-            var reader = ByteReader(part)
+        let passes = try shares.collect(group.allGather(bytes)) { reader in
             for item in isPresent.indices where try reader.byte() != 0 { isPresent[item] = true }
-            for _ in tree.share(of: rank, among: group.size) {
-                losses.append(try reader.double())
-                let numbers = try model.metrics.map { ($0.name, try reader.double() * share) }
-                metrics = metrics.isEmpty ? numbers : zip(metrics, numbers).map { ($0.name, $0.value + $1.1) }
-                values.append(try model.tensors.map { try $0.map { try reader.tensor(like: $0) } })
-            }
-            try reader.requireEnd(rank)
+        } pass: { reader in
+            (
+                loss: try reader.double(), numbers: try model.metrics.map { _ in try reader.double() },
+                values: try model.tensors.map { try $0.map { try reader.tensor(like: $0) } }
+            )
         }
-        (self.losses, self.metrics, self.values, self.isPresent) = (losses, metrics, values, isPresent)
+        let share = 1 / Double(shares.tree.passes)
+        metrics = model.metrics.indices.map { place in
+            let numbers = passes.map { $0.numbers[place] * share }
+            return (model.metrics[place].name, numbers.dropFirst().reduce(numbers[0], +))
+        }
+        (losses, values, self.isPresent) = (passes.map(\.loss), passes.map(\.values), isPresent)
     }
 }
 
@@ -66,7 +66,7 @@ struct StepStatistics {
     /// For each pass of the step, the values of its observations that count one by one.
     let values: [[[Tensor]]]
     let group: ProcessGroup
-    let tree: PassTree
+    let shares: PassShares
 
     /// Moves the modules: by one pass after another, or by the sums over them.
     func apply() throws {
@@ -95,7 +95,7 @@ struct StepStatistics {
             pass.flatMap { if case .together(let sums, _, _, _) = $0 { sums } else { [Tensor]() } }
         }
         guard let first = own.first, !first.isEmpty else { return [] }
-        let reducer = TreeReducer(group, tree, shapes: first.map(\.shape))
+        let reducer = TreeReducer(group, shares, shapes: first.map(\.shape))
         for pass in own {
             for (item, tensor) in pass.enumerated() { reducer.add(tensor, at: item) }
             reducer.endPass()
@@ -113,16 +113,32 @@ struct StepStatistics {
             withUnsafeBytes(of: Int64(pass.first?.shape[0] ?? 0)) { bytes.append(contentsOf: $0) }
             for tensor in pass { tensor.withUnsafeBytes { bytes.append(contentsOf: $0) } }
         }
-        var all: [[Tensor]] = []
-        for (rank, part) in try group.allGather(bytes).enumerated() {
-            var reader = ByteReader(part)
-            for _ in tree.share(of: rank, among: group.size) {
-                let rows = Int(try reader.integer())
-                all.append(try own[0].map { try reader.tensor(like: $0, rows: rows) })
-            }
-            try reader.requireEnd(rank)
+        return try shares.collect(group.allGather(bytes)) { _ in
+        } pass: { reader in
+            let rows = Int(try reader.integer())
+            return try own[0].map { try reader.tensor(like: $0, rows: rows) }
         }
-        return all
+    }
+}
+
+extension PassShares {
+    /// Reads what each process wrote of its passes, and puts them in the order of passes.
+    ///
+    /// - Parameters:
+    ///   - parts: what the processes wrote.
+    ///   - head: reads what comes before the passes.
+    ///   - pass: reads what there is of one.
+    fileprivate func collect<Value>(
+        _ parts: [[UInt8]], head: (inout ByteReader) throws -> Void, pass: (inout ByteReader) throws -> Value
+    ) throws -> [Value] {
+        var all: [(pass: Int, value: Value)] = []
+        for (rank, part) in parts.enumerated() {
+            var reader = ByteReader(part)
+            try head(&reader)
+            for number in passes(of: rank) { all.append((number, try pass(&reader))) }
+            try reader.requireEnd()
+        }
+        return all.sorted { $0.pass < $1.pass }.map(\.value)
     }
 }
 
@@ -160,7 +176,7 @@ private struct ByteReader {
         }
     }
 
-    func requireEnd(_ rank: Int) throws {
+    func requireEnd() throws {
         if place != bytes.count { throw Self.mismatch() }
     }
 }

@@ -11,7 +11,7 @@ import Testing
         for rank in 0..<size {
             var own = TreeSum<String>(tree)
             for pass in tree.share(of: rank, among: size) { own.add("\(pass)", at: pass, join: join) }
-            #expect(own.parts.map(\.passes) == tree.cover(of: tree.share(of: rank, among: size)))
+            #expect(own.parts.map(\.passes) == PassShares(tree, among: size).cover(of: rank))
             for part in own.parts { whole.add(part.value, over: part.passes, join: join) }
         }
         #expect(whole.parts.count == 1)
@@ -43,7 +43,7 @@ import Testing
                 let counts = shares.map(\.count)
                 #expect((counts.max() ?? 0) - (counts.min() ?? 0) <= 1)
                 if passes.nonzeroBitCount == 1, size.nonzeroBitCount == 1 {
-                    #expect(shares.allSatisfy { tree.cover(of: $0) == [$0] })
+                    #expect((0..<size).allSatisfy { PassShares(tree, among: size).cover(of: $0) == [shares[$0]] })
                 }
             }
         }

@@ -11,10 +11,13 @@ import Testing
     }
 
     /// What the processes get for items of which some are absent in some passes.
-    private static func reduced(_ passes: Int, _ size: Int, shapes: [[Int]], bucketBytes: Int) throws -> [[Tensor?]] {
+    private static func reduced(
+        _ passes: Int, _ size: Int, shapes: [[Int]], bucketBytes: Int, isInterleaved: Bool = false
+    ) throws -> [[Tensor?]] {
         try LoopbackWire.run(size) { group in
-            let reducer = TreeReducer(group, PassTree(passes: passes), shapes: shapes, bucketBytes: bucketBytes)
-            for pass in reducer.passes {
+            let shares = PassShares(PassTree(passes: passes), among: size, isInterleaved: isInterleaved)
+            let reducer = TreeReducer(group, shares, shapes: shapes, bucketBytes: bucketBytes)
+            for pass in shares.passes(of: group.rank) {
                 for item in shapes.indices where (pass + item) % 5 != 0 && item != 3 {
                     reducer.add(value(pass, item, shapes[item]), at: item)
                 }
@@ -31,8 +34,10 @@ import Testing
     func sums(_ passes: Int, _ size: Int) throws {
         let shapes = [[3, 5], [], [1000], [2], [17, 9], [0], [64]]
         let alone = try Self.reduced(passes, 1, shapes: shapes, bucketBytes: 100)[0]
-        for bucketBytes in [1, 700, 1 << 20] {
-            for result in try Self.reduced(passes, size, shapes: shapes, bucketBytes: bucketBytes) {
+        for (bucketBytes, isInterleaved) in [(1, false), (700, true), (1 << 20, false)] {
+            for result in try Self.reduced(
+                passes, size, shapes: shapes, bucketBytes: bucketBytes, isInterleaved: isInterleaved)
+            {
                 for (item, tensor) in result.enumerated() {
                     #expect((tensor == nil) == (alone[item] == nil))
                     if let tensor, let expected = alone[item] {
@@ -46,7 +51,7 @@ import Testing
     @Test("the sum of a process alone is that of its tree")
     func alone() throws {
         let all = (0..<6).map { Self.value($0, 0, [50]) }
-        let reducer = TreeReducer(.single, PassTree(passes: 6), shapes: [[50]])
+        let reducer = TreeReducer(.single, PassShares(PassTree(passes: 6), among: 1), shapes: [[50]])
         for value in all {
             reducer.add(value, at: 0)
             reducer.endPass()
