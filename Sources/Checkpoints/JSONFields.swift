@@ -160,7 +160,8 @@ public struct JSONFields: Sendable {
         let hint =
             closest.flatMap { editDistance($0, unknown) <= max(2, unknown.count / 3) ? "did you mean '\($0)'?" : nil }
             ?? "known are \(known.joined(separator: ", "))."
-        throw CheckpointError(.invalidConfiguration, "\(place(unknown)) is not an option; \(hint)", keyPath: keyPath(unknown))
+        throw CheckpointError(
+            .invalidConfiguration, "\(place(unknown)) is not an option; \(hint)", keyPath: keyPath(unknown))
     }
 
     private static func all<Value>(_ elements: [JSONValue]?, _ read: (JSONValue) -> Value?) -> [Value]? {

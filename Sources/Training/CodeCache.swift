@@ -32,7 +32,8 @@ public struct CodeCache: Sendable {
         let fingerprint = try "\(source.fingerprint)-\(Self.checksum(vqvae))"
         self.fingerprint = fingerprint
         count = source.count
-        if let path, let cached = try? SafetensorsReader.read(path: path), cached.metadata["fingerprint"] == fingerprint,
+        if let path, let cached = try? SafetensorsReader.read(path: path),
+            cached.metadata["fingerprint"] == fingerprint,
             let ids = cached["ids"], ids.dtype == .int32, ids.rank == 2, ids.shape[0] == source.count,
             ids.scalars(Int32.self).allSatisfy({ (0..<vqvae.codebook.count).contains(Int($0)) })
         {

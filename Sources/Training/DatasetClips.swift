@@ -91,6 +91,8 @@ public struct ClipSplits: Sendable {
         }
         let training = try clips(train, "train", start: randomCuts ? .random : .first)
         self.training = training
-        validation = isOverfitting ? training : try held.flatMap { $0.entries.isEmpty ? nil : try clips($0, "validation", start: .first) }
+        validation =
+            isOverfitting
+            ? training : try held.flatMap { $0.entries.isEmpty ? nil : try clips($0, "validation", start: .first) }
     }
 }

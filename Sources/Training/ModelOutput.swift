@@ -14,7 +14,8 @@ public struct ModelOutput {
 
     /// Joins the two; without the first, pictures have a frame a column.
     public init(
-        writeGrid: @escaping ([Tensor], String) throws -> String = Self.writePicture, writeModel: @escaping (Module, String) throws -> Void
+        writeGrid: @escaping ([Tensor], String) throws -> String = Self.writePicture,
+        writeModel: @escaping (Module, String) throws -> Void
     ) {
         self.writeGrid = writeGrid
         self.writeModel = writeModel

@@ -82,6 +82,9 @@ public struct RunFolder: Sendable {
         return last >= settings.steps || (try? progress(step: last))?.isFinished == true
     }
 
+    /// The step of the newest checkpoint; zero when there is none.
+    public var lastStep: Int { steps().last ?? 0 }
+
     /// Whether a resumed run goes on from a state of its own; if not, it begins anew.
     public var hasCheckpoints: Bool { !steps().isEmpty }
 

@@ -73,7 +73,7 @@ public final class Trainer {
     public func run(resumes: Bool) throws -> TrainingOutcome {
         try checkTask()
         if resumes, folder.isFinished(settings) {
-            report(.note("the run is finished: \(settings.steps) steps were to be made."))
+            report(.note("the run is finished: \(folder.lastStep) steps were made."))
             return .finished
         }
         try folder.makeFolders()
@@ -238,8 +238,10 @@ public final class Trainer {
                 isBest = progress.add(value, quality)
                 if settings.earlyStopPatience > 0, progress.evaluationsSinceBest >= settings.earlyStopPatience {
                     progress.isFinished = true
-                    report(.note("stopped early: \(quality.metric) has not been better for "
-                        + "\(progress.evaluationsSinceBest) evaluations."))
+                    report(
+                        .note(
+                            "stopped early: \(quality.metric) has not been better for "
+                                + "\(progress.evaluationsSinceBest) evaluations."))
                 }
             }
         }
@@ -326,7 +328,8 @@ struct NonFiniteStep: CustomStringConvertible {
         let shown = items.prefix(16).map { "\($0)" }.joined(separator: ", ") + (items.count > 16 ? ", ..." : "")
         return TrainingError(
             .diverged,
-            "\(self); \(consequence). A lower learning rate than \(rate) helps most often; the step's items were \(shown).")
+            "\(self); \(consequence). A lower learning rate than \(rate) helps most often; the step's items were \(shown)."
+        )
     }
 }
 

@@ -83,7 +83,8 @@ public struct TrainingSettings: Sendable, Equatable {
     public static let keys =
         [
             "steps", "batch_size", "accumulation", "activation_checkpointing", "precision", "learning_rate",
-            "warmup_steps", "schedule", "final_rate_share", "step_size", "step_factor", "clip_norm", "ema_decay", "seed", "log_every",
+            "warmup_steps", "schedule", "final_rate_share", "step_size", "step_factor", "clip_norm", "ema_decay",
+            "seed", "log_every",
             "tensorboard", "evaluate_every", "checkpoint_every", "keep_checkpoints", "keep_best", "final",
             "early_stop_patience", "non_finite", "max_skipped_steps", "overfit_batches",
         ] + OptimizerSettings.keys

@@ -23,7 +23,8 @@ import Testing
             let copied = try config("copy", name)
             #expect(copied.code == 0 && copied.output == "\(name).yaml\n", "\(copied.errors)")
             let valid = try config("validate", "\(name).yaml")
-            #expect(valid.code == 0 && valid.output == "\(name).yaml is a recipe that can be trained.\n", "\(valid.errors)")
+            #expect(
+                valid.code == 0 && valid.output == "\(name).yaml is a recipe that can be trained.\n", "\(valid.errors)")
             let effective = try config("show", name, "--json")
             #expect(effective.code == 0, "\(effective.errors)")
             #expect(try config("show", "\(name).yaml", "--json").output == effective.output)
@@ -43,7 +44,8 @@ import Testing
     func force() throws {
         try folder.write("mine", to: "a.yaml")
         let refused = try config("copy", "video-vqvae", "-o", "a.yaml")
-        #expect(refused.code == 1 && refused.errors.contains("a.yaml exists already; give --force"), "\(refused.errors)")
+        #expect(
+            refused.code == 1 && refused.errors.contains("a.yaml exists already; give --force"), "\(refused.errors)")
         #expect(try folder.data("a.yaml") == Data("mine".utf8))
         #expect(try config("copy", "video-vqvae", "-o", "a.json").code == 1)
         let forced = try config("copy", "video-vqvae", "-o", "a.yaml", "--force", "--set", "training.steps=77")
@@ -63,7 +65,9 @@ import Testing
         #expect(result.code == 1 && result.output == "")
         let lines = result.errors.split(separator: "\n").map(String.init)
         #expect(lines.count == 4 && lines.allSatisfy { $0.hasPrefix("mmgen: ") }, "\(lines)")
-        for start in ["a.yaml: 'data.size'", "a.yaml: 'training.steps'", "a.yaml: 'training.stepz'", "--set: 'loss.focus'"] {
+        for start in [
+            "a.yaml: 'data.size'", "a.yaml: 'training.steps'", "a.yaml: 'training.stepz'", "--set: 'loss.focus'",
+        ] {
             #expect(lines.contains { $0.hasPrefix("mmgen: \(start) ") }, "\(lines)")
         }
         let json = try config("validate", "a.yaml", "--json")

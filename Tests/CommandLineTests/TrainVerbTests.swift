@@ -30,12 +30,15 @@ import Testing
         let before = try everything()
         let video = try run("train-vqvae", "clips", "--config", "video.yaml", "-o", "new", "--dry-run")
         #expect(video.code == 0, "\(video.errors)")
-        for word in ["parameters ", "clips ", "first step ", "time ", "memory ", "would write   new: 2 checkpoints of "] {
+        for word in [
+            "parameters ", "clips ", "first step ", "time ", "memory ", "would write   new: 2 checkpoints of ",
+        ] {
             #expect(video.output.contains(word), "\(video.output)")
         }
         #expect(try everything() == before)
         let gpt = try run(
-            "train-gpt", "clips", "--config", "gpt.yaml", "--tokenizer", "tok/model", "-o", "new", "--dry-run", "--json")
+            "train-gpt", "clips", "--config", "gpt.yaml", "--tokenizer", "tok/model", "-o", "new", "--dry-run", "--json"
+        )
         #expect(gpt.code == 0, "\(gpt.errors)")
         #expect(try everything() == before)
         let object = try JSONValue.parse(gpt.output)
@@ -114,7 +117,8 @@ import Testing
     @Test("when the hash holds nothing out, one line says that nothing is evaluated")
     func nothingHeldOut() throws {
         let result = try run(
-            "train", "image.yaml", "pictures", "-o", "a", "--set", "data.validation_share=0", "--set", "training.steps=2")
+            "train", "image.yaml", "pictures", "-o", "a", "--set", "data.validation_share=0", "--set",
+            "training.steps=2")
         #expect(result.code == 0)
         let lines = result.errors.split(separator: "\n").filter { $0.contains("no clip is held out") }
         #expect(lines.count == 1, "\(result.errors)")
@@ -142,7 +146,9 @@ import Testing
         #expect(!String(decoding: try folder.data("a/metrics.jsonl"), as: UTF8.self).contains("loader_wait"))
     }
 
-    @Test("a second signal ends the run at once, and what it leaves can be resumed to the same bytes", arguments: [SIGINT, SIGTERM])
+    @Test(
+        "a second signal ends the run at once, and what it leaves can be resumed to the same bytes",
+        arguments: [SIGINT, SIGTERM])
     func secondSignal(_ signal: Int32) throws {
         let more = ["--set", "training.steps=40"]
         let train = ["train-vqvae", "clips", "--config", "video.yaml", "-o"]

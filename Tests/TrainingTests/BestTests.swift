@@ -138,7 +138,8 @@ import Testing
     @Test("overfitting visits the first batches in order, again and again")
     func cycle() {
         var order = ItemOrder(count: 10, key: .init(seed: 1), cycle: 8)
-        #expect((0..<20).map { order.item(at: $0).index } == [0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3])
+        #expect(
+            (0..<20).map { order.item(at: $0).index } == [0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3])
         var short = ItemOrder(count: 3, key: .init(seed: 1), cycle: 4)
         #expect((0..<9).map { short.item(at: $0).index } == [0, 1, 2, 0, 0, 1, 2, 0, 0])
     }

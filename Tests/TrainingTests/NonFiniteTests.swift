@@ -51,7 +51,9 @@ import Testing
         #expect(progress.skipped == skipped.count)
     }
 
-    @Test("a run with skipped steps that is stopped before any step and resumed ends with the same bits", arguments: kinds)
+    @Test(
+        "a run with skipped steps that is stopped before any step and resumed ends with the same bits", arguments: kinds
+    )
     func resumed(_ kind: String) throws {
         let whole = try RunPlace()
         _ = try whole.train(task(kind) { $0.index == 7 }, Self.settings)
@@ -64,7 +66,8 @@ import Testing
         }
     }
 
-    @Test("too many skipped steps in a row stop the run; the last checkpoint is kept, and a resumed run stops there too")
+    @Test(
+        "too many skipped steps in a row stop the run; the last checkpoint is kept, and a resumed run stops there too")
     func tooMany() throws {
         let place = try RunPlace()
         var settings = Self.settings

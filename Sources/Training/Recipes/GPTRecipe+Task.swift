@@ -22,7 +22,8 @@ extension GPTRecipe {
         guard vqvae.codebook.isInitialized else {
             throw TrainingError(
                 .invalidConfiguration,
-                "The codebook of \(tokenizer) was never trained, so its ids mean nothing; run 'mmgen train-vqvae' first.")
+                "The codebook of \(tokenizer) was never trained, so its ids mean nothing; run 'mmgen train-vqvae' first."
+            )
         }
         try requireMemory(pretrained, vqvae)
         return { try task(pretrained, vqvae, first: first, place) }

@@ -28,7 +28,9 @@ enum ModelArguments {
 
     private static func layered(axes: Int) -> [RecipeKey] {
         let names = axes == 3 ? "[frames, height, width]" : "[height, width]"
-        let (many, one) = ("a list of lists of \(axes) sizes between 1 and 64", "a list of \(axes) sizes between 1 and 64")
+        let (many, one) = (
+            "a list of lists of \(axes) sizes between 1 and 64", "a list of \(axes) sizes between 1 and 64"
+        )
         func all(_ value: Int) -> JSONValue { .array([JSONValue](repeating: .integer(value), count: axes)) }
         return [
             RecipeKey("conv_filter_sizes", "The kernel of each step down, \(names).", many, default: [all(4)]),
@@ -58,7 +60,8 @@ enum ModelArguments {
             RecipeKey("encoder_hidden_dim", "Channels of the encoder's steps.", integer(16384), default: 240),
             RecipeKey("decoder_hidden_dim", "Channels of the decoder's steps.", integer(16384), default: 240),
             RecipeKey(
-                "n_res_layers", "Residual blocks with axial attention, on each side.", integer(256, from: 0), default: 4),
+                "n_res_layers", "Residual blocks with axial attention, on each side.", integer(256, from: 0), default: 4
+            ),
             RecipeKey("attn_hidden_dim", "Their width; an even number.", integer(16384, from: 2), default: 240),
             RecipeKey("num_embeddings", "Codes in the codebook.", integer(1 << 24), default: .integer(codes)),
             RecipeKey("embedding_dim", "The size of a code.", integer(65536), default: 256),
@@ -71,7 +74,8 @@ enum ModelArguments {
     }
 
     private static let gpt: [RecipeKey] = [
-        RecipeKey("text_seq_len", "Text slots: sub-words of the longest caption and one.", integer(65536), default: 128),
+        RecipeKey(
+            "text_seq_len", "Text slots: sub-words of the longest caption and one.", integer(65536), default: 128),
         RecipeKey(
             "d_model", "The width of the transformer; divides by n_head and by the number of latent axes.",
             integer(65536), default: 768),

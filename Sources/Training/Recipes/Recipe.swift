@@ -107,7 +107,9 @@ public enum Recipes {
                 return result
             } catch let error as CheckpointError {
                 result.append(error.message)
-                guard case .success = found, let path = error.keyPath, let rest = fields.object.removing(path) else { return result }
+                guard case .success = found, let path = error.keyPath, let rest = fields.object.removing(path) else {
+                    return result
+                }
                 fields = fields.replacing(rest)
             } catch {
                 return result + ["\(error)"]

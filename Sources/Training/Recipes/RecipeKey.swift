@@ -66,9 +66,11 @@ extension TrainingSettings {
     static let descriptions: [RecipeKey] = [
         RecipeKey("steps", "Optimizer steps.", many),
         RecipeKey("batch_size", "Clips per step.", "an integer from 1 to 1000000"),
-        RecipeKey("accumulation", "Passes that a step's clips are split over, to save memory.", "a divisor of batch_size"),
         RecipeKey(
-            "activation_checkpointing", "Computes layers again in the backward walk, to save memory; same result.", answer),
+            "accumulation", "Passes that a step's clips are split over, to save memory.", "a divisor of batch_size"),
+        RecipeKey(
+            "activation_checkpointing", "Computes layers again in the backward walk, to save memory; same result.",
+            answer),
         RecipeKey("precision", "What operands of products are rounded to.", "one of \"f32\", \"bf16\""),
         RecipeKey("learning_rate", "The highest learning rate.", "between 0.0 and 10.0"),
         RecipeKey("warmup_steps", "Steps of linear increase at the start.", "an integer from 0 to 1000000000"),
@@ -118,7 +120,8 @@ extension TrainingSettings {
             "between 0.0 and 1.0"),
         RecipeKey(
             "use_kahan_summation", "With anyprecision_adamw: whether what is lost to rounding is carried on.", answer),
-        RecipeKey("momentum_dtype", "With anyprecision_adamw: of its first moment.", "one of \"float32\", \"bfloat16\""),
+        RecipeKey(
+            "momentum_dtype", "With anyprecision_adamw: of its first moment.", "one of \"float32\", \"bfloat16\""),
         RecipeKey("variance_dtype", "With anyprecision_adamw: of its second.", "one of \"float32\", \"bfloat16\""),
     ]
 }

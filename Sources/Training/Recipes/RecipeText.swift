@@ -43,7 +43,9 @@ extension String {
     /// Whether YAML reads the text as itself without quotes; it has words for truth, nothing and numbers.
     fileprivate var isPlainInYAML: Bool {
         guard let first = unicodeScalars.first, first.isASCII, first.properties.isAlphabetic,
-            unicodeScalars.allSatisfy({ $0.isASCII && ($0.properties.isAlphabetic || "0123456789_-./".contains(Character($0))) })
+            unicodeScalars.allSatisfy({
+                $0.isASCII && ($0.properties.isAlphabetic || "0123456789_-./".contains(Character($0)))
+            })
         else { return false }
         return !["true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf"].contains(lowercased())
     }

@@ -35,7 +35,7 @@ struct TrainingRun {
         }
         try folder.exclusively(newRun: options.resume ? nil : recipe.json) {
             if options.resume, folder.isFinished(recipe.training) {
-                console.note("the run is finished: all \(recipe.training.steps) steps were made.")
+                console.note("the run is finished: \(folder.lastStep) steps were made.")
                 console.result(folder.modelPath)
                 return summarize(recipe.training, isFinished: true)
             }

@@ -96,7 +96,8 @@ struct Config: ParsableCommand {
 
         func run() throws {
             let effective = try source.read().effective
-            print(printing.json ? JSONValue.object(effective).serialized(pretty: true) : effective.yaml(), terminator: "")
+            print(
+                printing.json ? JSONValue.object(effective).serialized(pretty: true) : effective.yaml(), terminator: "")
         }
     }
 
