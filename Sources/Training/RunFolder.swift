@@ -3,8 +3,8 @@ import Foundation
 import JSON
 import Tensors
 
-/// A folder that holds everything of one run: `config.json`, `metrics.jsonl`, `timing.jsonl`, `events/`, `checkpoints/`,
-/// `samples/`, `model/`.
+/// A folder that holds everything of one run: `config.json`, `metrics.jsonl`, `timing.jsonl`, `sessions.jsonl`, `events/`,
+/// `checkpoints/`, `samples/`, `model/`.
 public struct RunFolder: Sendable {
     /// The folder.
     public let path: String
@@ -28,6 +28,8 @@ public struct RunFolder: Sendable {
     public var timingPath: String { inside("timing.jsonl") }
     /// The folder of what TensorBoard reads.
     public var eventsPath: String { inside("events") }
+    /// One line per time that the run was started or went on: when, from which step, and on what machine.
+    public var sessionsPath: String { inside("sessions.jsonl") }
     /// The model directory written at the end.
     public var modelPath: String { inside("model") }
 

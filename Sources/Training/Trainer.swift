@@ -84,6 +84,7 @@ public final class Trainer {
             metricsLength = state.metricsLength
             report(.resumed(step: state.step))
         }
+        try RunSession(step: progress.step).append(to: folder.sessionsPath)
         let log = RunLog(
             metrics: try MetricsLog(path: folder.metricsPath, length: metricsLength),
             events: settings.writesEvents ? try EventLog(folder: folder.eventsPath, step: progress.step) : nil,
