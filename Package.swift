@@ -56,7 +56,8 @@ let package = Package(
         .executableTarget(
             name: "mmgen",
             dependencies: [
-                "Reporting", "Evaluation", "Benchmarking", "Training", "Distributed", "Generation", "Models", "Datasets", "Media",
+                "Reporting", "Evaluation", "Benchmarking", "Training", "Distributed", "Generation", "Models",
+                "Datasets", "Media",
                 "Tokenizers", "Checkpoints", "JSON",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),

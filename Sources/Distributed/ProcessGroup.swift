@@ -139,7 +139,8 @@ public final class ProcessGroup: @unchecked Sendable {
         guard let other = values.firstIndex(where: { $0 != values[0] }) else { return }
         throw DistributedError(
             .mismatch,
-            "Rank \(other) has another \(what) (\(values[other])) than rank 0 (\(values[0])); all must be given the same.")
+            "Rank \(other) has another \(what) (\(values[other])) than rank 0 (\(values[0])); all must be given the same."
+        )
     }
 
     // MARK: - Transfers

@@ -41,7 +41,9 @@ public final class TreeReducer {
     ///   - shares: which passes each computes, and the order of sums.
     ///   - shapes: of the tensors, `float32`, in the order in which they are expected.
     ///   - bucketBytes: how much is sent at once.
-    public init(_ group: ProcessGroup, _ shares: PassShares, shapes: [[Int]], bucketBytes: Int = TreeReducer.bucketBytes) {
+    public init(
+        _ group: ProcessGroup, _ shares: PassShares, shapes: [[Int]], bucketBytes: Int = TreeReducer.bucketBytes
+    ) {
         self.group = group
         self.shapes = shapes
         let tree = shares.tree
@@ -52,7 +54,9 @@ public final class TreeReducer {
         var places: [(bucket: Int, offset: Int)] = []
         for (item, shape) in shapes.enumerated() {
             let words = shape.reduce(1, *)
-            if buckets.isEmpty || (buckets[buckets.count - 1].words + words) * 4 > bucketBytes { buckets.append(Bucket()) }
+            if buckets.isEmpty || (buckets[buckets.count - 1].words + words) * 4 > bucketBytes {
+                buckets.append(Bucket())
+            }
             places.append((buckets.count - 1, buckets[buckets.count - 1].words))
             buckets[buckets.count - 1].items.append(item)
             buckets[buckets.count - 1].words += words

@@ -65,11 +65,14 @@ extension Tensor {
         precondition(
             value.shape == shape && value.dtype == dtype, "holding: \(value.shape) does not fit a leaf of \(shape)")
         return Tensor(
-            storage: value.storage, dtype: dtype, shape: shape, strides: value.strides, offset: value.offset, node: node)
+            storage: value.storage, dtype: dtype, shape: shape, strides: value.strides, offset: value.offset, node: node
+        )
     }
 
     /// The same leaf without its value's memory: of its shape, zero everywhere.
-    public var hollow: Tensor { holding(Tensor.zeros([1], dtype: dtype).reshaped(to: shape.map { _ in 1 }).broadcast(to: shape)) }
+    public var hollow: Tensor {
+        holding(Tensor.zeros([1], dtype: dtype).reshaped(to: shape.map { _ in 1 }).broadcast(to: shape))
+    }
 
     /// The same value, unknown to the tape.
     public var detached: Tensor {

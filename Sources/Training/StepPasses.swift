@@ -50,8 +50,8 @@ struct StepPasses {
         let own = shares.passes(of: group.rank)
         let (perPass, passes) = (settings.batchSize / settings.accumulation, settings.accumulation)
         let numbers = step * own.count..<max(step, settings.steps) * own.count
-        return DataLoader(numbers) { [count = task.itemCount, key, reader = task.reader] in
-            var order = ItemOrder(count: count, key: key)
+        return DataLoader(numbers) { [reader = task.reader, order] in
+            var order = order
             return { number in
                 let pass = number / own.count * passes + own[number % own.count]
                 let items = (pass * perPass..<(pass + 1) * perPass).map { order.item(at: $0) }
@@ -60,8 +60,19 @@ struct StepPasses {
         }
     }
 
+    /// In which order items are visited.
+    private var order: ItemOrder {
+        ItemOrder(count: task.itemCount, key: key, cycle: settings.overfitBatches * settings.batchSize)
+    }
+
+    /// The items of a step.
+    func items(_ step: Int) -> [TrainingItem] {
+        var order = order
+        return (step * settings.batchSize..<(step + 1) * settings.batchSize).map { order.item(at: $0) }
+    }
+
     /// Computes the passes of a step.
-    func make(_ step: Int, _ loader: DataLoader<PassData>) throws -> StepSums {
+    func make(_ step: Int, _ loader: DataLoader<PassData>, _ clock: inout StepClock) throws -> StepSums {
         // The last layers' gradients are complete first.
         let parameters = task.module.parameters.filter(\.parameter.isTrainable).reversed()
         let leaves = parameters.map(\.parameter.wrappedValue)
@@ -70,7 +81,7 @@ struct StepPasses {
         var waiting = awaitsData.filter(\.awaitsData)
         var reports: [PassReport] = []
         for pass in shares.passes(of: group.rank) {
-            let (items, data) = try loader.next()
+            let (items, data) = try clock.wait { try loader.next() }
             let observations = PassObservations()
             let context = ForwardContext(
                 training: key.derived("forward", step, pass), checkpointsActivations: settings.checkpointsActivations,

@@ -34,7 +34,8 @@ enum CommandLineTool {
         program: String? = nil
     ) throws -> (process: Process, finish: () throws -> Result) {
         let process = Process()
-        process.executableURL = limit == nil ? program.map { URL(fileURLWithPath: $0) } ?? executable : URL(fileURLWithPath: "/bin/sh")
+        process.executableURL =
+            limit == nil ? program.map { URL(fileURLWithPath: $0) } ?? executable : URL(fileURLWithPath: "/bin/sh")
         process.arguments = arguments
         if let limit { process.arguments = ["-c", "ulimit \(limit); exec \"$0\" \"$@\"", executable.path] + arguments }
         process.currentDirectoryURL = URL(fileURLWithPath: folder)

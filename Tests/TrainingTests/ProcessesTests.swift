@@ -45,7 +45,9 @@ import Testing
         for size in [2, 3, 4] { compare(try outcome(size, Self.four, task: task), alone, "\(size) processes") }
     }
 
-    @Test("a GPT trained by 2 and 4 processes has the bits of one process, also in bf16 and with activations computed twice")
+    @Test(
+        "a GPT trained by 2 and 4 processes has the bits of one process, also in bf16 and with activations computed twice"
+    )
     func transformer() throws {
         let task: @Sendable (String) throws -> any TrainingTask = { try TinyRuns.gptTask(in: $0) }
         var settings = Self.four

@@ -82,9 +82,9 @@ struct Console {
     static func fail(_ error: any Error) -> Never {
         Processes.letLeaderSpeak()
         // The launcher is ending the others after one has failed.
-        if Processes.isFollower, Interruption.flag.isSet, !(error is DistributedError) { _exit(130) }
+        if Processes.isFollower, Interruption.flag.isSet, !(error is DistributedError) { _exit(Interruption.exitCode) }
         let isInterrupted = error is CancellationError || Interruption.flag.isSet && !(error is DistributedError)
-        let code: Int32 = isInterrupted ? 130 : error is PartlyDone ? 2 : 1
+        let code: Int32 = isInterrupted ? Interruption.exitCode : error is PartlyDone ? 2 : 1
         writeError(Processes.name + (isInterrupted ? "interrupted." : sentence(error)))
         Processes.abort(code: code)
         exit(code)

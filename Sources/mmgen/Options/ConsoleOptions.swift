@@ -9,7 +9,7 @@ struct ConsoleOptions: ParsableArguments {
     var quiet = false
 
     /// The console that follows the flags.
-    var console: Console { 
+    var console: Console {
         // In a run with several processes the leader speaks for all.
         Console(isQuiet: quiet || Processes.isFollower, isJSON: json, isSilent: Processes.isFollower)
     }
