@@ -11,7 +11,7 @@ public enum Threads {
     }
 }
 
-/// The widest instruction set in use: "baseline", "avx2", "avx512" or "avx512vnni".
+/// The widest instruction set in use: "baseline", "avx2", "avx512", "avx512vnni" or "avx512bf16".
 public var instructionSet: String { String(cString: mm_isa_name()) }
 
 /// Calls `body` on consecutive ranges that cover `0..<count`, on the pool's threads.
