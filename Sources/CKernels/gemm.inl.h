@@ -1,10 +1,9 @@
-// Products of matrices: blocking, packing and the division into tasks. Layouts: gemm_pack.inl.h; tiles: gemm_micro.inl.h.
+// Products of matrices: blocking, packing and the division into tasks. Layouts: gemm_pack.inl.h; tiles: gemm_micro.inl.h;
+// what a product is: gemm_product.inl.h.
 //
 // Memory: operands are read in place where their layout and kind allow, else packed into scratch: A when its k is not
 // contiguous or its numbers are not as lanes hold them, B always, except where few rows read contiguous rows of B. Shared
 // scratch is bounded by cutting k and the columns.
-//
-// k is counted in lanes: of one float, or of two 16-bit floats where the processor multiplies those.
 //
 // How work is cut never shows in the result: see gemm_micro.inl.h.
 enum {
@@ -16,29 +15,6 @@ enum {
 };
 // Fewer multiply-adds than this are not worth another task.
 static const double least_task = 1 << 16;
-
-typedef struct {
-    long m, n, k, numbers;  // k in lanes; in numbers
-    int unit;               // numbers of a lane
-    operand a, b;
-    float *c;
-    long c_row;
-    int accumulate;
-    epilogue finish;
-    int has_finish;
-} product;
-
-// Numbers and operands from lane `first` on.
-static inline int unit_of(const product *p) { return halves_per_lane == 1 ? 1 : p->unit; }
-static inline long numbers_from(const product *p, long first, long lanes) {
-    return least(lanes * unit_of(p), p->numbers - first * unit_of(p));
-}
-static inline operand a_from(const product *p, long i, long first) { return part(p->a, i, first * unit_of(p)); }
-static inline operand b_from(const product *p, long first, long j) { return part(p->b, first * unit_of(p), j); }
-static inline int packs_a(const product *p) { return packs_rows_of(unit_of(p), &p->a, p->numbers); }
-static inline int form_of(const product *p) {
-    return (unit_of(p) > 1 ? form_pairs : form_plain) | (packs_groups(&p->a) ? form_packed : form_plain);
-}
 
 // ---- One tile --------------------------------------------------------------------------------------------------------
 
@@ -240,16 +216,6 @@ static void run_shared(product_job *job) {
     }
     if (job->a_packed) mm_scratch_give(job->a_packed);
     mm_scratch_give(job->b_target);
-}
-
-// Where an operand has 16 bits, the other's values have no more: such products take two numbers a lane if they can.
-static product make_product(long m, long n, long k, operand a, operand b, float *c, long c_row, int accumulate,
-                            const float *bias, int activation) {
-    // A single value of k may be read with any column step.
-    if (k <= 1) a.col = 1;
-    const int unit = a.kind == kind_halves || b.kind == kind_halves ? halves_per_lane : 1;
-    return (product){m, n, lanes_of(k, unit), k, unit, a, b, c, c_row, accumulate, {bias, 0, activation},
-                     bias != NULL || activation != MM_IDENTITY};
 }
 
 static void gemm_of(long m, long n, long k, operand a, operand b, float *c, long c_row, int accumulate, const float *bias,

@@ -8,6 +8,7 @@
 #include "gemm_micro.inl.h"
 #include "gemm_pack.inl.h"
 #include "gemm_pairs.inl.h"
+#include "gemm_product.inl.h"
 #include "gemm.inl.h"
 #include "weights_bf16.inl.h"
 #include "weights_rows.inl.h"
