@@ -151,7 +151,8 @@ static void conv_forward(const mm_conv *s, const float *x, const float *w, const
     conv_phase phase = {.from = forward_gather(s, x, offsets), .a = w, .rows = s->out_channels,
                         .k = s->in_channels * volume(s->kernel), .positions = positions, .direct = 1,
                         .step = {s->out_size[1] * s->out_size[2], s->out_size[2], 1}};
-    conv_job job = {.samples = s->batch, .unit = unit_of_conv(s), .rows = s->out_channels, .x_step = s->in_channels * volume(s->in_size),
+    conv_job job = {.samples = s->batch, .unit = unit_of_conv(s), .rows = s->out_channels,
+                    .x_step = s->in_channels * volume(s->in_size),
                     .y_step = s->out_channels * positions, .y_row = positions, .x = x, .y = y,
                     .finish = {bias, 1, activation}, .has_finish = bias || activation != MM_IDENTITY, .phases = 1,
                     .turns = {1, 1, 1}, .phase = &phase};
@@ -260,7 +261,8 @@ static void conv_backward_data(const mm_conv *s, const float *gy, long gy_step, 
     weight_packing packing = {s, w, phase, taps, phases};
     mm_parallel(divide_up(s->in_channels, packed_channels), pack_phase_weights, &packing);
 
-    conv_job job = {.samples = s->batch, .unit = unit_of_conv(s), .rows = s->in_channels, .x_step = s->out_channels * gy_step,
+    conv_job job = {.samples = s->batch, .unit = unit_of_conv(s), .rows = s->in_channels,
+                    .x_step = s->out_channels * gy_step,
                     .y_step = s->in_channels * gx_step, .y_row = gx_step, .x = gy, .y = gx,
                     .finish = {bias, 1, activation}, .has_finish = bias || activation != MM_IDENTITY, .phases = phases,
                     .turns = {s->stride[0], s->stride[1], s->stride[2]}, .phase = phase};

@@ -84,7 +84,8 @@ static void conv_backward_weights(const mm_conv *s, const float *x, const float 
     }
     long *offsets = mm_scratch_take(sizeof(long) * all_taps(s));
     weights_job job = {.from = forward_gather(s, x, offsets), .rows = rows, .columns = s->out_channels,
-                       .positions = positions, .unit = unit_of_conv(s), .total_panels = divide_up(s->out_channels, MM_PANEL), .gw = gw};
+                       .positions = positions, .unit = unit_of_conv(s),
+                       .total_panels = divide_up(s->out_channels, MM_PANEL), .gw = gw};
     // A stretch of gy in panels takes at most about 4 MiB.
     const long stretch = most(depth_block, (1L << 20) / (job.total_panels * MM_PANEL) / depth_block * depth_block);
     job.panels = mm_scratch_take(sizeof(float) * least(stretch, positions) * job.total_panels * MM_PANEL);
