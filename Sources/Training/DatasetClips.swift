@@ -38,6 +38,8 @@ public struct ClipSplits: Sendable {
     public let training: DatasetClips
     /// What is measured on; `nil` when nothing is held out.
     public let validation: DatasetClips?
+    /// Whether it is measured on what it learns from.
+    public let isOverfitting: Bool
 
     /// Opens the data.
     ///
@@ -47,13 +49,14 @@ public struct ClipSplits: Sendable {
     /// - Parameters:
     ///   - settings: path, size, frames.
     ///   - seed: of random cuts and of the split.
-    ///   - cacheFolder: where decoded frames are kept.
+    ///   - cacheFolder: where decoded frames are kept; `nil`: files are decoded as they are needed.
     ///   - randomCuts: whether longer clips are cut at random places in training.
+    ///   - limit: when given, so many clips are learned from, and measured on.
     ///   - shouldStop: asked before each file that is decoded.
     ///   - progress: called with the number of files decoded and their number.
     public init(
-        _ settings: DataSettings, seed: UInt64, cacheFolder: URL, randomCuts: Bool,
-        shouldStop: () -> Bool = { false }, progress: (@Sendable (Int, Int) -> Void)? = nil
+        _ settings: DataSettings, seed: UInt64, cacheFolder: URL?, randomCuts: Bool,
+        limit: Int? = nil, shouldStop: () -> Bool = { false }, progress: (@Sendable (Int, Int) -> Void)? = nil
     ) throws {
         guard !settings.path.isEmpty else {
             throw TrainingError(.invalidConfiguration, "No data was named: give a folder of clips or a manifest.")
@@ -69,17 +72,27 @@ public struct ClipSplits: Sendable {
             let parts = try manifest.split(validationFraction: settings.validationShare, seed: seed)
             (train, held) = (parts.training, parts.validation.entries.isEmpty ? nil : parts.validation)
         }
+        isOverfitting = limit != nil
+        if let limit {
+            train.entries = Array(train.entries.prefix(limit))
+            held = nil
+        }
         if let measured = held?.entries.prefix(settings.validationLimit) { held?.entries = Array(measured) }
         func clips(_ manifest: Manifest, _ name: String, start: ClipSampling.Start) throws -> DatasetClips {
             let sampling = ClipSampling(
                 frameCount: settings.frames, width: settings.size[1], height: settings.size[0],
                 frameRate: settings.frameRate, start: start)
-            let cache = try PackedFrameCache.open(
-                cacheFolder.appendingPathComponent("\(name).frames"), manifest: manifest, sampling: sampling,
-                shouldStop: shouldStop, progress: progress)
+            let cache = try cacheFolder.map {
+                try PackedFrameCache.open(
+                    $0.appendingPathComponent("\(name).frames"), manifest: manifest, sampling: sampling,
+                    shouldStop: shouldStop, progress: progress)
+            }
             return try DatasetClips(VideoDataset(manifest, sampling: sampling, seed: seed, cache: cache))
         }
-        training = try clips(train, "train", start: randomCuts ? .random : .first)
-        validation = try held.flatMap { $0.entries.isEmpty ? nil : try clips($0, "validation", start: .first) }
+        let training = try clips(train, "train", start: randomCuts ? .random : .first)
+        self.training = training
+        validation =
+            isOverfitting
+            ? training : try held.flatMap { $0.entries.isEmpty ? nil : try clips($0, "validation", start: .first) }
     }
 }

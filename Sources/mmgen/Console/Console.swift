@@ -78,7 +78,7 @@ struct Console {
     static func fail(_ error: any Error) -> Never {
         if error is CancellationError || Interruption.flag.isSet {
             writeError("mmgen: interrupted.")
-            exit(130)
+            exit(Interruption.exitCode)
         }
         writeError("mmgen: \(sentence(error))")
         exit(error is PartlyDone ? 2 : 1)
