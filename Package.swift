@@ -17,6 +17,7 @@ let package = Package(
         .library(name: "Generation", targets: ["Generation"]),
         .library(name: "Training", targets: ["Training"]),
         .library(name: "Evaluation", targets: ["Evaluation"]),
+        .library(name: "Reporting", targets: ["Reporting"]),
         .library(name: "Benchmarking", targets: ["Benchmarking"]),
     ],
     dependencies: [
@@ -47,11 +48,12 @@ let package = Package(
             dependencies: ["Training", "Generation", "Models", "NeuralNets", "Media", "Tensors", "CKernels", "JSON"]),
         .target(
             name: "Evaluation", dependencies: ["NeuralNets", "Media", "Checkpoints", "Tensors", "CKernels", "JSON"]),
+        .target(name: "Reporting", dependencies: ["JSON"]),
         .executableTarget(
             name: "mmgen",
             dependencies: [
-                "Evaluation", "Benchmarking", "Training", "Generation", "Models", "Datasets", "Media", "Tokenizers",
-                "Checkpoints", "JSON",
+                "Reporting", "Evaluation", "Benchmarking", "Training", "Generation", "Models", "Datasets", "Media",
+                "Tokenizers", "Checkpoints", "JSON",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ],
@@ -69,6 +71,7 @@ let package = Package(
         .testTarget(name: "GenerationTests", dependencies: ["Generation", "TestSupport"]),
         .testTarget(name: "TrainingTests", dependencies: ["Training", "TestSupport"]),
         .testTarget(name: "EvaluationTests", dependencies: ["Evaluation", "Checkpoints", "TestSupport"]),
+        .testTarget(name: "ReportingTests", dependencies: ["Reporting", "JSON", "TestSupport"]),
         .testTarget(name: "BenchmarkingTests", dependencies: ["Benchmarking", "TestSupport"]),
         .testTarget(name: "ParityTests", dependencies: ["Models", "Training", "TestSupport"]),
         .testTarget(

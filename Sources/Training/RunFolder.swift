@@ -3,7 +3,8 @@ import Foundation
 import JSON
 import Tensors
 
-/// A folder that holds everything of one run: `config.json`, `metrics.jsonl`, `events/`, `checkpoints/`, `samples/`, `model/`.
+/// A folder that holds everything of one run: `config.json`, `metrics.jsonl`, `sessions.jsonl`,
+/// `events/`, `checkpoints/`, `samples/`, `model/`.
 public struct RunFolder: Sendable {
     /// The folder.
     public let path: String
@@ -19,6 +20,8 @@ public struct RunFolder: Sendable {
     public var metricsPath: String { inside("metrics.jsonl") }
     /// The folder of what TensorBoard reads.
     public var eventsPath: String { inside("events") }
+    /// One line per time that the run was started or went on: when, from which step, and on what machine.
+    public var sessionsPath: String { inside("sessions.jsonl") }
     /// The model directory written at the end.
     public var modelPath: String { inside("model") }
 

@@ -83,6 +83,7 @@ public final class Trainer {
             (step, metricsLength) = (state.step, state.metricsLength)
             report(.resumed(step: step))
         }
+        try RunSession(step: step).append(to: folder.sessionsPath)
         let log = RunLog(
             metrics: try MetricsLog(path: folder.metricsPath, length: metricsLength),
             events: settings.writesEvents ? try EventLog(folder: folder.eventsPath, step: step) : nil)

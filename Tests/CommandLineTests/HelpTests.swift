@@ -4,7 +4,7 @@ import Testing
 @Suite struct HelpTests {
     static let verbs = [
         "text-to-video", "text-to-image", "continue", "encode", "decode", "reconstruct", "tokenize", "convert",
-        "quantize", "inspect", "models", "bench", "evaluate", "evaluate-networks",
+        "quantize", "inspect", "models", "bench", "evaluate", "evaluate-networks", "report",
     ]
 
     /// What `mmgen help VERB` must print. Set `MMGEN_UPDATE_SNAPSHOTS=1` to write the files anew, then read the change.
