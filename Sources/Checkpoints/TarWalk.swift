@@ -157,7 +157,7 @@ public struct TarWalk {
             guard first & 0x40 == 0 else { return nil }
             var value = Int(first & 0x3F)
             for byte in field.dropFirst() {
-                guard value < 1 << 54 else { return nil }
+                guard value <= Int.max >> 8 else { return nil }
                 value = value << 8 | Int(byte)
             }
             return value

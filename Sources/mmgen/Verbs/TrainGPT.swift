@@ -15,7 +15,7 @@ struct TrainGPT: ParsableCommand {
         commandName: "train-gpt",
         abstract: "Train a GPT that turns captions into clips.",
         discussion: """
-            DATA is a folder of media with captions beside them, or a manifest. --tokenizer names the model directory \
+            DATA is a folder of media with captions beside them, a manifest or tar shards. --tokenizer names the model directory \
             that train-vqvae wrote. The clips' ids are extracted once and kept in the run's folder, beside config.json \
             (every key of the recipe), metrics.jsonl, checkpoints, samples and, at the end, the model directory `model`.
 
@@ -23,7 +23,7 @@ struct TrainGPT: ParsableCommand {
             killed, and ends with the same bits as a run that was never stopped.
             """)
 
-    @Argument(help: ArgumentHelp("A folder of captioned clips or a manifest.", valueName: "data"))
+    @Argument(help: ArgumentHelp("A folder of captioned clips, a manifest or shards.", valueName: "data"))
     var data: String?
 
     @Option(name: .long, help: ArgumentHelp("The model directory of the VQVAE.", valueName: "dir"))
@@ -96,11 +96,7 @@ struct TrainGPT: ParsableCommand {
     ) throws {
         let place = URL(fileURLWithPath: training.output)
         let note = console.console
-        let clips = try ClipSplits(
-            recipe.data, seed: recipe.training.seed, cacheFolder: place, randomCuts: false,
-            shouldStop: { Interruption.flag.isSet },
-            progress: { done, total in if done % 500 == 0 { note.note("decoded \(done) of \(total) files.") } })
-
+        let clips = try run.clips(recipe.data, seed: recipe.training.seed, randomCuts: false)
         let text = try textTokenizer(recipe, captions: clips.training, folder: place)
         let arguments = try modelArguments(recipe, pretrained, vqvae, vocabulary: text.vocabularySize)
         let built = try ModelRegistry.build(

@@ -11,7 +11,7 @@ struct TrainVQVAE: ParsableCommand {
         commandName: "train-vqvae",
         abstract: "Train a tokenizer (VQVAE) on clips or pictures.",
         discussion: """
-            DATA is a folder of media, or a manifest (.jsonl, .csv). The run's folder receives config.json (every key \
+            DATA is a folder of media, a manifest (.jsonl, .csv) or WebDataset's tar shards. The run's folder receives config.json (every key \
             of the recipe), metrics.jsonl, checkpoints, pictures of reconstructions and, at the end, the model \
             directory `model`.
 
@@ -19,7 +19,7 @@ struct TrainVQVAE: ParsableCommand {
             killed, and ends with the same bits as a run that was never stopped.
             """)
 
-    @Argument(help: ArgumentHelp("A folder of clips or a manifest.", valueName: "data"))
+    @Argument(help: ArgumentHelp("A folder of clips, a manifest or shards.", valueName: "data"))
     var data: String?
 
     @OptionGroup var training: TrainingOptions
@@ -76,11 +76,7 @@ struct TrainVQVAE: ParsableCommand {
 
     /// Opens the data and trains.
     private func train(_ recipe: VQVAERecipe, _ model: VQVAE, _ run: TrainingRun) throws {
-        let progress = console.console
-        let clips = try ClipSplits(
-            recipe.data, seed: recipe.training.seed, cacheFolder: URL(fileURLWithPath: training.output),
-            randomCuts: true, shouldStop: { Interruption.flag.isSet },
-            progress: { done, total in if done % 500 == 0 { progress.note("decoded \(done) of \(total) files.") } })
+        let clips = try run.clips(recipe.data, seed: recipe.training.seed, randomCuts: true)
         let media = PretrainedModel.Media(
             frameRate: recipe.data.frameRate ?? 8, pixelRange: recipe.range)
         let output = ModelOutput(writeGrid: TrainingRun.writeGrid) { module, path in
