@@ -1,3 +1,4 @@
+import Foundation
 import Media
 import Tensors
 
@@ -26,6 +27,16 @@ func fitted(_ pixels: Tensor, _ sampling: ClipSampling) throws -> Tensor {
         ? try resizedAndCropped(pixels, width: sampling.width, height: sampling.height, sampling.resampling)
         : try resized(pixels, width: sampling.width, height: sampling.height, sampling.resampling)
 }
+
+/// Refuses a clip that begins when its film is over.
+func requireBegin(_ begin: Double, endOfFile: Double, _ reader: VideoReader) throws {
+    guard begin > 0, !reader.info.isStill, begin >= endOfFile - 1e-6 else { return }
+    throw MediaError(
+        .tooShort, "The clip begins at \(secondsText(begin)), but \(reader.source.name) lasts \(secondsText(endOfFile)).")
+}
+
+/// Seconds with three decimals, for messages.
+func secondsText(_ seconds: Double) -> String { String(format: "%.3f s", seconds) }
 
 /// Every frame that a clip of this entry could use, at the wanted rate or stride and size, one decoded at a time.
 ///
@@ -70,6 +81,7 @@ func decodeFrames(
             }
         }
     }
+    if count < wanted.upperBound, let shown { try requireBegin(begin, endOfFile: shown + reader.nominalStep, reader) }
     if let rate, let shown, shown < end {
         let last = min(end, shown + reader.nominalStep)
         while count < wanted.upperBound, begin + Double(count) / rate < last - 1e-6 || count == 0 { try keepHeld() }

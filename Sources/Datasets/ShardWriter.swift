@@ -139,6 +139,9 @@ public struct ShardWriter {
             if entries[key] == nil { order.append(key) }
             entries[key, default: []].append(entry)
         }
+        var isFolder: ObjCBool = false
+        FileManager.default.fileExists(atPath: manifest.source.path, isDirectory: &isFolder)
+        let root = (isFolder.boolValue ? manifest.source : manifest.source.deletingLastPathComponent()).path + "/"
         var taken = Set<String>()
         return try order.compactMap { key in
             guard let entries = entries[key], let entry = entries.first else { return nil }
@@ -146,7 +149,7 @@ public struct ShardWriter {
                 throw DatasetError(.missingMedia, "There is no file \(entry.name).")
             }
             guard size > 0 else { throw DatasetError(.unreadableSample, "The file \(entry.name) is empty.") }
-            let name = uniqueKey(for: entry, in: manifest, &taken)
+            let name = uniqueKey(for: entry, in: root, &taken)
             let kind = (entry.fileName as NSString).pathExtension.lowercased()
             var parts = [Part(name: "\(name).\(kind)", size: size)]
             func add(_ kind: String, _ text: String) {
@@ -171,19 +174,28 @@ public struct ShardWriter {
         if let start = entry.start { object["start"] = .number(start) }
         if let end = entry.end { object["end"] = .number(end) }
         if let split = entry.split { object["split"] = .string(split) }
-        for (key, value) in entry.fields.sorted(by: { $0.key < $1.key }) { object[key] = .string(value) }
+        for (key, value) in entry.fields.sorted(by: { $0.key < $1.key }) { object[key] = json(value) }
         return object
+    }
+
+    /// A field as it was written: lists and objects are kept as JSON text, numbers as JSON writes them.
+    private static func json(_ text: String) -> JSONValue {
+        guard let value = try? JSONValue.parse(text) else { return .string(text) }
+        switch value {
+        case .object, .array: return value
+        case .integer, .number: return value.serialized() == text ? value : .string(text)
+        default: return .string(text)
+        }
     }
 
     /// The file's place in its folder without the extension, so that it stays the same name; dots, which end a key, become
     /// underscores, and names that are taken get a number.
-    private static func uniqueKey(for entry: ManifestEntry, in manifest: Manifest, _ taken: inout Set<String>) -> String {
-        var isFolder: ObjCBool = false
-        FileManager.default.fileExists(atPath: manifest.source.path, isDirectory: &isFolder)
-        let root = (isFolder.boolValue ? manifest.source : manifest.source.deletingLastPathComponent())
-            .standardizedFileURL.path
-        let path = entry.url.standardizedFileURL.path
-        let inside = path.hasPrefix(root + "/") ? String(path.dropFirst(root.count + 1)) : entry.fileName
+    private static func uniqueKey(for entry: ManifestEntry, in root: String, _ taken: inout Set<String>) -> String {
+        let path = entry.url.path
+        let relative = path.hasPrefix(root) ? String(path.dropFirst(root.count)) : entry.fileName
+        // Names that lead out of the folder would be no names in a shard.
+        let isPlain = relative.split(separator: "/", omittingEmptySubsequences: false).allSatisfy { !["", ".", ".."].contains($0) }
+        let inside = isPlain ? relative : entry.fileName
         let plain = ((entry.member?.name ?? inside) as NSString).deletingPathExtension
         let scalars = plain.unicodeScalars.map { scalar -> Unicode.Scalar in
             scalar == "." || scalar == "\\" || scalar.value < 32 || scalar.value == 127 ? "_" : scalar

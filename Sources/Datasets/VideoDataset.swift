@@ -205,6 +205,7 @@ public final class VideoDataset: Sendable {
         let reader = try VideoReader(entry.source, options: options)
         let begin = entry.start ?? 0
         let duration = reader.info.isStill ? 0 : try length(of: reader, entry)
+        try requireBegin(begin, endOfFile: duration, reader)
         if let rate = sampling.frameRate, !reader.info.isStill {
             // The clip's last frame may start anywhere before the end.
             let needed = Double(sampling.frameCount - 1) / rate
@@ -294,5 +295,3 @@ public final class VideoDataset: Sendable {
     }
 }
 
-/// Seconds with three decimals, for messages.
-private func secondsText(_ seconds: Double) -> String { String(format: "%.3f s", seconds) }

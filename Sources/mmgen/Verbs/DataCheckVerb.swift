@@ -12,7 +12,7 @@ struct DataCheckVerb: ParsableCommand {
         discussion: """
             What is printed: how many clips and files there are, their sizes, frame rates and lengths, how captions are \
             used, what would be held out of training, and each file that cannot be used, with the reason. Training with \
-            data.on_error=skip leaves out the same files.
+            data.on_error=skip goes on without them.
 
             Exit codes: 0 everything is sound, 2 some of it is not, 1 nothing can be used.
 
