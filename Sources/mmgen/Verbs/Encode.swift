@@ -30,8 +30,10 @@ struct ClipInputOptions: ParsableArguments {
         _ = try parsedSize()
     }
 
-    private func parsedSize() throws -> (width: Int, height: Int)? {
-        guard let size else { return nil }
+    private func parsedSize() throws -> (width: Int, height: Int)? { try size.map(Self.widthAndHeight) }
+
+    /// The two numbers of `--size`.
+    static func widthAndHeight(_ size: String) throws -> (width: Int, height: Int) {
         let numbers = size.lowercased().split(separator: "x", omittingEmptySubsequences: false).map { Int($0) }
         guard numbers.count == 2, let width = numbers[0], let height = numbers[1], (1...8192).contains(width),
             (1...8192).contains(height)
