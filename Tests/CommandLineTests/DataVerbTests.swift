@@ -77,7 +77,8 @@ import Testing
 
     @Test("a preview is a picture, and captions are listed in its order")
     func preview() throws {
-        let result = try run("data", "preview", "clips", "-o", "grid.png", "--count", "5", "--columns", "3", "--pixels", "32")
+        let result = try run(
+            "data", "preview", "clips", "-o", "grid.png", "--count", "5", "--columns", "3", "--pixels", "32")
         #expect(result.code == 0, "\(result.errors)")
         let lines = result.output.split(separator: "\n")
         #expect(lines.count == 6 && lines[5] == "grid.png")
@@ -92,7 +93,9 @@ import Testing
         #expect(try JSONValue.parse(partial.output)["clips"]?.arrayValue?.count == 3)
     }
 
-    @Test("files that cannot be used stop a run before its first step, or are left out by rule; resumed bits are the same")
+    @Test(
+        "files that cannot be used stop a run before its first step, or are left out by rule; resumed bits are the same"
+    )
     func rule() throws {
         try folder.write("no picture", to: "clips/3.gif")
         let stopped = try train("clips", "stopped")
@@ -116,7 +119,8 @@ import Testing
 
         // Stopped in the middle, without its cache, and resumed.
         let half = try CommandLineTool.start(
-            ["train-vqvae", "clips", "--config", "video.yaml", "-o", "half", "--set", "data.on_error=skip"], in: folder.path)
+            ["train-vqvae", "clips", "--config", "video.yaml", "-o", "half", "--set", "data.on_error=skip"],
+            in: folder.path)
         let deadline = Date(timeIntervalSinceNow: 60)
         while (try? folder.contents("half/checkpoints"))?.contains(where: { $0.hasPrefix("step-") }) != true,
             half.process.isRunning, Date() < deadline
@@ -144,7 +148,9 @@ import Testing
         #expect(try train("clips", "one", "--set", "data.cache_folder=cache", "--set", "training.steps=2").code == 0)
         let made = try folder.contents("cache")
         #expect(made.count == 2 && made.allSatisfy { $0.hasSuffix(".frames") })
-        let times = try made.map { try FileManager.default.attributesOfItem(atPath: folder.file("cache/\($0)"))[.modificationDate] as? Date }
+        let times = try made.map {
+            try FileManager.default.attributesOfItem(atPath: folder.file("cache/\($0)"))[.modificationDate] as? Date
+        }
         #expect(try train("clips", "two", "--set", "data.cache_folder=cache", "--set", "training.steps=2").code == 0)
         #expect(try folder.contents("cache") == made)
         #expect(

@@ -74,7 +74,8 @@ struct FrameCacheTests {
         #expect(sound.load(ordering: .relaxed) == 5)
         #expect(place.contents == [name])
         // Another size is another file.
-        _ = try PackedFrameCache.open(url, manifest: manifest, sampling: ClipSampling(frameCount: 2, width: 4, height: 4))
+        _ = try PackedFrameCache.open(
+            url, manifest: manifest, sampling: ClipSampling(frameCount: 2, width: 4, height: 4))
         #expect(place.contents.count == 2)
     }
 
@@ -104,13 +105,17 @@ struct FrameCacheTests {
     @Test("bytes are read as people write them")
     func sizes() {
         let cases = [
-            ("0", 0), ("1000", 1000), ("256MB", 256_000_000), ("1.5 GiB", 3 << 29), ("2kb", 2000), ("1TB", 1_000_000_000_000),
+            ("0", 0), ("1000", 1000), ("256MB", 256_000_000), ("1.5 GiB", 3 << 29), ("2kb", 2000),
+            ("1TB", 1_000_000_000_000),
         ]
         for (text, bytes) in cases { #expect(ByteSize.parse(text) == bytes, "\(text)") }
         for wrong in ["", "MB", "-1", "1 XB", "1e9", "1..2", "9999999999 TB", "nan", "٣MB"] {
             #expect(ByteSize.parse(wrong) == nil, "\(wrong)")
         }
-        #expect([0, 999, 1500, 256_000_000, 12_340_000_000].map(ByteSize.text) == ["0 bytes", "999 bytes", "1.5 kB", "256 MB", "12.3 GB"])
+        #expect(
+            [0, 999, 1500, 256_000_000, 12_340_000_000].map(ByteSize.text) == [
+                "0 bytes", "999 bytes", "1.5 kB", "256 MB", "12.3 GB",
+            ])
     }
 }
 

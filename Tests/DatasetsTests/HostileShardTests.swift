@@ -12,7 +12,8 @@ private struct HostileShard: CustomTestStringConvertible, Sendable {
     let spoil: @Sendable (inout TarBuilder) throws -> Void
 
     init(
-        _ name: String, says: String, goesOn: Bool = true, _ spoil: @escaping @Sendable (inout TarBuilder) throws -> Void
+        _ name: String, says: String, goesOn: Bool = true,
+        _ spoil: @escaping @Sendable (inout TarBuilder) throws -> Void
     ) {
         (testDescription, self.says, self.goesOn, self.spoil) = (name, says, goesOn, spoil)
     }
@@ -130,7 +131,11 @@ struct HostileShardTests {
         var tar = TarBuilder()
         tar.add("./", []) { TarBuilder.put("5", &$0, at: 156) }
         tar.add("./a.png", content) { header in
-            header.replaceSubrange(124..<136, with: [0x80] + [UInt8](repeating: 0, count: 9) + [UInt8(content.count >> 8), UInt8(content.count & 255)])
+            header.replaceSubrange(
+                124..<136,
+                with: [0x80] + [UInt8](repeating: 0, count: 9) + [
+                    UInt8(content.count >> 8), UInt8(content.count & 255),
+                ])
         }
         tar.add("b.png", content) { header in
             header.replaceSubrange(257..<265, with: [UInt8](repeating: 0, count: 8))

@@ -9,7 +9,8 @@ import Testing
 struct ShardTests {
     private let fixtures = fixturesFolder.appendingPathComponent("shards")
 
-    private func sampling(_ frames: Int = 2, _ start: ClipSampling.Start = .random, rate: Double? = nil) -> ClipSampling {
+    private func sampling(_ frames: Int = 2, _ start: ClipSampling.Start = .random, rate: Double? = nil) -> ClipSampling
+    {
         ClipSampling(frameCount: frames, width: 12, height: 12, frameRate: rate, start: start)
     }
 
@@ -22,7 +23,8 @@ struct ShardTests {
         var samples: [Sample]
     }
 
-    @Test("shards of Python's tarfile hold the samples that webdataset finds in them", arguments: ["ustar", "gnu", "pax"])
+    @Test(
+        "shards of Python's tarfile hold the samples that webdataset finds in them", arguments: ["ustar", "gnu", "pax"])
     func formats(_ name: String) throws {
         let url = fixtures.appendingPathComponent("\(name).tar")
         let expected = try JSONDecoder().decode(
@@ -46,7 +48,9 @@ struct ShardTests {
         #expect(try (0..<5).map { try marks(dataset.sample($0).pixels)[0][0] } == [10, 11, 99, 13, 14])
     }
 
-    @Test("clips from shards are those from the folder, bit for bit, whatever is cached", arguments: [nil, 5] as [Double?])
+    @Test(
+        "clips from shards are those from the folder, bit for bit, whatever is cached",
+        arguments: [nil, 5] as [Double?])
     func sameClips(_ rate: Double?) throws {
         let folder = try clipFolder(6, frames: { 4 + 3 * $0 })
         let place = try TemporaryFolder()
@@ -171,7 +175,8 @@ struct ShardTests {
         #expect(datasetError { _ = try Manifest(contentsOf: place.file("none.tar")) }?.code == .notFound)
         try place.write("s.tar.gz", "x")
         #expect(
-            datasetError { _ = try Manifest(contentsOf: place.file("s.tar.gz")) }?.message.contains("compressed") == true)
+            datasetError { _ = try Manifest(contentsOf: place.file("s.tar.gz")) }?.message.contains("compressed")
+                == true)
         try FileManager.default.copyItem(at: folder.file("clip_00.mp4"), to: place.file("s/loose.mp4"))
         #expect(datasetError { _ = try Manifest(contentsOf: place.file("s")) }?.message.contains("both") == true)
     }
