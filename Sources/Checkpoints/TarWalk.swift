@@ -76,7 +76,8 @@ public struct TarWalk {
             guard var size = Self.number(header[124..<136]) else {
                 throw malformed("gives \(Self.shown(name)) at byte \(position) a size that is no number")
             }
-            let isExtension = [UInt8(ascii: "L"), UInt8(ascii: "K"), UInt8(ascii: "x"), UInt8(ascii: "g")].contains(type)
+            let isExtension = [UInt8(ascii: "L"), UInt8(ascii: "K"), UInt8(ascii: "x"), UInt8(ascii: "g")].contains(
+                type)
             if !isExtension { size = known.size ?? size }
             // Links, devices, folders and pipes have no content, whatever their size says.
             if (UInt8(ascii: "1")...UInt8(ascii: "6")).contains(type) { size = 0 }
@@ -98,7 +99,8 @@ public struct TarWalk {
                 return Self.member(name, type, content..<content + size, start, isSparse: known.isSparse)
             }
             guard size <= Self.maximumHeaderBytes else {
-                throw malformed("has a header of \(size) bytes at byte \(start); \(Self.maximumHeaderBytes) are allowed")
+                throw malformed(
+                    "has a header of \(size) bytes at byte \(start); \(Self.maximumHeaderBytes) are allowed")
             }
             switch type {
             case UInt8(ascii: "L"): known.name = Array(try read(content, size).prefix { $0 != 0 })

@@ -17,11 +17,13 @@ public enum ByteSize {
 
     /// The number in a unit that suits it: `1.5 GB`.
     public static func text(_ bytes: Int) -> String {
-        guard let unit = [("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)].first(where: { Double(bytes) >= $0.1 }) else {
+        guard let unit = [("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)].first(where: { Double(bytes) >= $0.1 })
+        else {
             return "\(bytes) bytes"
         }
         let value = Double(bytes) / unit.1
         let tenths = Int((value * 10).rounded())
-        return "\(value < 100 && tenths % 10 != 0 ? "\(tenths / 10).\(tenths % 10)" : "\(Int(value.rounded()))") \(unit.0)"
+        return
+            "\(value < 100 && tenths % 10 != 0 ? "\(tenths / 10).\(tenths % 10)" : "\(Int(value.rounded()))") \(unit.0)"
     }
 }

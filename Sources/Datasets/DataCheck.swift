@@ -59,7 +59,8 @@ public struct DataCheck: Sendable {
     ///   - progress: called with the number of files done and their number.
     /// - Throws: `CancellationError` when stopped.
     public init(
-        _ manifest: Manifest, workers: Int = 2, shouldStop: () -> Bool = { false }, progress: (Int, Int) -> Void = { _, _ in }
+        _ manifest: Manifest, workers: Int = 2, shouldStop: () -> Bool = { false },
+        progress: (Int, Int) -> Void = { _, _ in }
     ) throws {
         var sources: [MediaSource] = []
         var places: [MediaSource: Int] = [:]

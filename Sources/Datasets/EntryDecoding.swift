@@ -32,7 +32,8 @@ func fitted(_ pixels: Tensor, _ sampling: ClipSampling) throws -> Tensor {
 func requireBegin(_ begin: Double, endOfFile: Double, _ reader: VideoReader) throws {
     guard begin > 0, !reader.info.isStill, begin >= endOfFile - 1e-6 else { return }
     throw MediaError(
-        .tooShort, "The clip begins at \(secondsText(begin)), but \(reader.source.name) lasts \(secondsText(endOfFile)).")
+        .tooShort,
+        "The clip begins at \(secondsText(begin)), but \(reader.source.name) lasts \(secondsText(endOfFile)).")
 }
 
 /// Seconds with three decimals, for messages.

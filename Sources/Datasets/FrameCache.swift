@@ -44,11 +44,17 @@ public protocol FrameCache: Sendable {
     ///
     /// With it, only the frames of the clip are decoded.
     func frameCount(index: Int) -> Int?
+
+    /// Whether the frames of every entry are held.
+    var holdsAll: Bool { get }
 }
 
 extension FrameCache {
     /// Nobody has counted them.
     public func frameCount(index: Int) -> Int? { nil }
+
+    /// What is not held yet will be.
+    public var holdsAll: Bool { true }
 }
 
 /// Keeps decoded frames in memory up to a limit; what does not fit is decoded anew each time.

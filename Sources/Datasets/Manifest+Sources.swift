@@ -20,7 +20,8 @@ extension Manifest {
         guard names.isEmpty || shards.isEmpty else {
             throw DatasetError(
                 .malformed,
-                "The folder \(root) holds both media (\(names[0])) and shards (\(shards[0])); name the ones that are meant.")
+                "The folder \(root) holds both media (\(names[0])) and shards (\(shards[0])); name the ones that are meant."
+            )
         }
         // By bytes, so that the order does not depend on the language of the machine.
         func sorted(_ names: [String]) -> [String] { names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) } }

@@ -54,7 +54,7 @@ public final class PackedFrameCache: FrameCache {
         defer { withExtendedLifetime(lock) {} }
         // Another process may have made it meanwhile.
         if let cache = load() { return cache }
-        removeLeftovers(of: url)
+        if lock.isHeld { removeLeftovers(of: url) }
         do {
             try PackedFrameFile.write(
                 to: url, key, manifest, sampling, byteLimit: byteLimit, workers: workers, shouldStop, progress)
@@ -85,6 +85,8 @@ public final class PackedFrameCache: FrameCache {
             file.range(place).map { (total.0 + 1, total.1 + $0.count) } ?? total
         }
     }
+
+    public var holdsAll: Bool { places.allSatisfy { file.range($0) != nil } }
 
     public func frameCount(index place: Int) -> Int? {
         guard places.indices.contains(place) else { return nil }
@@ -128,6 +130,8 @@ public final class PackedFrameCache: FrameCache {
 /// Makes processes that would write the same file take turns; the system lets go of it when a process ends, however it ends.
 private final class FolderLock {
     private let descriptor: Int32
+    /// Whether others are really kept out.
+    let isHeld: Bool
 
     /// Waits for the folder. File systems that know no locks are used without one.
     ///
@@ -135,13 +139,21 @@ private final class FolderLock {
     init(_ folder: URL, shouldStop: () -> Bool) throws {
         descriptor = open(folder.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else {
+            let reason = String(cString: strerror(errno))
             throw DatasetError(
-                .cannotWrite, "The folder \(folder.path) of the frame cache cannot be used: \(String(cString: strerror(errno))).")
+                .cannotWrite, "The folder \(folder.path) of the frame cache cannot be used: \(reason).")
         }
-        while flock(descriptor, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK || errno == EINTR {
-            if shouldStop() { throw CancellationError() }
+        var isHeld = false
+        while !isHeld {
+            isHeld = flock(descriptor, LOCK_EX | LOCK_NB) == 0
+            guard !isHeld, errno == EWOULDBLOCK || errno == EINTR else { break }
+            if shouldStop() {
+                close(descriptor)
+                throw CancellationError()
+            }
             usleep(100_000)
         }
+        self.isHeld = isHeld
     }
 
     deinit { close(descriptor) }

@@ -96,7 +96,8 @@ struct PackedFrameFile: Sendable {
         let jsonBytes = try number(foot + 16, UInt64.self)
         guard count == key.entryCount, table >= Self.headBytes, table <= foot, jsonBytes <= foot - table,
             foot - table - jsonBytes == count * Self.rowBytes,
-            try fileChecksum(of: UnsafeRawBufferPointer(rebasing: bytes[table..<foot])) == number(foot + 24, UInt32.self)
+            try fileChecksum(of: UnsafeRawBufferPointer(rebasing: bytes[table..<foot]))
+                == number(foot + 24, UInt32.self)
         else { throw broken() }
         let json = Data(bytes[(foot - jsonBytes)..<foot])
         let description = try JSONDecoder().decode(Description.self, from: json)

@@ -53,7 +53,8 @@ final class PositionedFile {
         var error: Int32 = 0
         let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
             while filled < count {
-                let step = pread(descriptor, buffer.baseAddress.map { $0 + filled }, count - filled, off_t(position + filled))
+                let step = pread(
+                    descriptor, buffer.baseAddress.map { $0 + filled }, count - filled, off_t(position + filled))
                 if step < 0, errno == EINTR { continue }
                 if step < 0 { error = errno }
                 if step <= 0 { break }

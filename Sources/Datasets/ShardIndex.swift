@@ -67,7 +67,8 @@ struct ShardIndex: Sendable, Equatable {
                 index.problems.append(
                     DataProblem(
                         item: file.path,
-                        reason: "The tar archive ends at byte \(file.byteCount) without an end mark: it may be cut off."))
+                        reason: "The tar archive ends at byte \(file.byteCount) without an end mark: it may be cut off."
+                    ))
             }
         } catch {
             index.problems.append(DataProblem(item: file.path, reason: error.localizedDescription))
@@ -79,7 +80,9 @@ struct ShardIndex: Sendable, Equatable {
     private static func fault(of member: TarMember) -> String? {
         if let kind = member.unusual { return "\(kind); only plain files are read" }
         let name = member.name
-        if name.utf8.count > maximumNameBytes { return "named in \(name.utf8.count) bytes; \(maximumNameBytes) are allowed" }
+        if name.utf8.count > maximumNameBytes {
+            return "named in \(name.utf8.count) bytes; \(maximumNameBytes) are allowed"
+        }
         if name.unicodeScalars.contains(where: { $0.value < 32 || $0.value == 127 }) {
             return "named with control characters"
         }

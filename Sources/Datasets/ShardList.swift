@@ -57,7 +57,8 @@ enum ShardList {
             guard let low = Int(first), let high = Int(last), low >= 0, high >= low, high - low < maximumCount else {
                 throw DatasetError(
                     .malformed,
-                    "\(pattern): {\(inside)} must count upwards between two whole numbers, at most \(maximumCount) of them.")
+                    "\(pattern): {\(inside)} must count upwards between two whole numbers, at most \(maximumCount) of them."
+                )
             }
             let digits = first.hasPrefix("0") || last.hasPrefix("0") ? max(first.count, last.count) : 1
             parts = (low...high).map { String(repeating: "0", count: max(0, digits - "\($0)".count)) + "\($0)" }

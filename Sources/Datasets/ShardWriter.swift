@@ -194,7 +194,9 @@ public struct ShardWriter {
         let path = entry.url.path
         let relative = path.hasPrefix(root) ? String(path.dropFirst(root.count)) : entry.fileName
         // Names that lead out of the folder would be no names in a shard.
-        let isPlain = relative.split(separator: "/", omittingEmptySubsequences: false).allSatisfy { !["", ".", ".."].contains($0) }
+        let isPlain = relative.split(separator: "/", omittingEmptySubsequences: false).allSatisfy {
+            !["", ".", ".."].contains($0)
+        }
         let inside = isPlain ? relative : entry.fileName
         let plain = ((entry.member?.name ?? inside) as NSString).deletingPathExtension
         let scalars = plain.unicodeScalars.map { scalar -> Unicode.Scalar in

@@ -37,7 +37,9 @@ enum TarWriting {
 
     private static func ustar(_ name: [UInt8], size: Int, type: String) -> [UInt8] {
         var header = [UInt8](repeating: 0, count: block)
-        func put(_ bytes: [UInt8], at offset: Int) { header.replaceSubrange(offset..<offset + bytes.count, with: bytes) }
+        func put(_ bytes: [UInt8], at offset: Int) {
+            header.replaceSubrange(offset..<offset + bytes.count, with: bytes)
+        }
         func octal(_ value: Int, _ digits: Int) -> [UInt8] {
             let text = Array(String(value, radix: 8).utf8)
             return [UInt8](repeating: 48, count: digits - text.count) + text

@@ -114,6 +114,9 @@ public final class VideoDataset: Sendable {
         self.cache = cache
     }
 
+    /// Whether some samples are decoded each time they are asked for, because no cache has room for them.
+    public var decodesWhileReading: Bool { cache.map { !$0.holdsAll } ?? true }
+
     /// The number of samples.
     public var count: Int { manifest.entries.count }
 
@@ -294,4 +297,3 @@ public final class VideoDataset: Sendable {
         }
     }
 }
-

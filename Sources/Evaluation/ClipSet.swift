@@ -56,7 +56,8 @@ public struct ClipSet: Sendable {
         }
         if let count = choice.count, clip.frameCount < count {
             throw EvaluationError(
-                .tooFew, "\(entry.source.name) has \(clip.frameCount) frames; \(count) of each clip are to be measured.")
+                .tooFew, "\(entry.source.name) has \(clip.frameCount) frames; \(count) of each clip are to be measured."
+            )
         }
         guard let size = choice.size else { return clip.pixels }
         return try resized(clip.pixels, width: size.width, height: size.height)

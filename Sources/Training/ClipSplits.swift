@@ -112,7 +112,8 @@ public struct ClipSplits: Sendable {
         return TrainingError(
             .invalidData,
             "\(problems.count) of \(manifest.entries.count) clips of \(settings.path) cannot be used. \(shown)"
-                + "\(problems.count > 5 ? " ..." : "") 'mmgen data check' names all; data.on_error=skip leaves them out.")
+                + "\(problems.count > 5 ? " ..." : "") 'mmgen data check' names all; data.on_error=skip leaves them out."
+        )
     }
 
     /// Names what was left out, a JSON object a line; no file when nothing was.

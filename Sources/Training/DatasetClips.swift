@@ -23,6 +23,9 @@ public struct DatasetClips: ClipSource {
 
     public var count: Int { dataset.count }
 
+    /// Where frames are decoded as they are read, as many threads as compute, and four at most.
+    public var readerCount: Int { dataset.decodesWhileReading ? min(4, Threads.count) : 1 }
+
     public func pixels(_ index: Int, epoch: Int?) throws -> Tensor {
         try dataset.sample(index, epoch: epoch ?? 0).pixels
     }

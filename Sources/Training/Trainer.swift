@@ -117,7 +117,9 @@ public final class Trainer {
     private func loader(from step: Int) -> DataLoader<(items: [TrainingItem], data: Tensor)> {
         let perPass = settings.batchSize / settings.accumulation
         let passes = step * settings.accumulation..<max(step, settings.steps) * settings.accumulation
-        return DataLoader(passes) { [count = task.itemCount, key, reader = task.reader] in
+        let readers = task.readerCount
+        return DataLoader(passes, workers: readers, ahead: readers + 1) {
+            [count = task.itemCount, key, reader = task.reader] in
             var order = ItemOrder(count: count, key: key)
             return { pass in
                 let items = (pass * perPass..<(pass + 1) * perPass).map { order.item(at: $0) }

@@ -65,6 +65,8 @@ public final class VQVAETask: TrainingTask {
     public var itemCount: Int { training.count }
     public var dataFingerprint: String { training.fingerprint }
 
+    public var readerCount: Int { training.readerCount }
+
     public var reader: @Sendable ([TrainingItem]) throws -> Tensor {
         { [training, range, dimensions = model.dimensions] items in
             let clips = try items.map { try training.pixels($0.index, epoch: $0.epoch) }

@@ -23,7 +23,8 @@ struct DataCheckVerb: ParsableCommand {
 
     @Option(
         name: .long,
-        help: ArgumentHelp("The share held out where the data name no split, as data.validation_share.", valueName: "x"))
+        help: ArgumentHelp("The share held out where the data name no split, as data.validation_share.", valueName: "x")
+    )
     var validationShare: Double = 0.05
 
     @Option(name: .long, help: ArgumentHelp("The seed of the run, by which it is chosen.", valueName: "n"))
@@ -84,7 +85,8 @@ struct DataCheckVerb: ParsableCommand {
         if names.contains("train") {
             let counts = Dictionary(names.map { ($0, 1) }, uniquingKeysWith: +).sorted { $0.key < $1.key }
             let unnamed = manifest.entries.count - names.count
-            return Splits(areNamed: true, counts: counts.map { ($0.key, $0.value) } + (unnamed > 0 ? [("none", unnamed)] : []))
+            return Splits(
+                areNamed: true, counts: counts.map { ($0.key, $0.value) } + (unnamed > 0 ? [("none", unnamed)] : []))
         }
         let parts = try manifest.split(validationFraction: validationShare, seed: seed)
         return Splits(

@@ -39,7 +39,8 @@ struct DataShardVerb: ParsableCommand {
             throw ValidationError("--size must be at least 1KiB, such as 256MB or 1GiB, but is '\(size)'.")
         }
         let plain = prefix.unicodeScalars.allSatisfy {
-            $0.isASCII && ($0.properties.isAlphabetic || $0.properties.numericType != nil || "-_".unicodeScalars.contains($0))
+            $0.isASCII
+                && ($0.properties.isAlphabetic || $0.properties.numericType != nil || "-_".unicodeScalars.contains($0))
         }
         guard plain, (1...100).contains(prefix.utf8.count) else {
             throw ValidationError("--prefix must be 1 to 100 letters, digits, '-' and '_', but is '\(prefix)'.")
@@ -58,7 +59,8 @@ struct DataShardVerb: ParsableCommand {
         let pattern = (output as NSString).appendingPathComponent(writer.pattern)
         if console.isJSON {
             let result: JSONValue = [
-                "folder": .string(output), "pattern": .string(pattern), "shards": .array(summary.shards.map { .string($0) }),
+                "folder": .string(output), "pattern": .string(pattern),
+                "shards": .array(summary.shards.map { .string($0) }),
                 "samples": .integer(summary.samples), "bytes": .integer(summary.bytes),
                 "left_out": .array(
                     manifest.problems.map { ["item": .string($0.item), "reason": .string($0.reason)] }),

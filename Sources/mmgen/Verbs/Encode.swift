@@ -107,7 +107,8 @@ struct Encode: ParsableCommand {
             try Interruption.flag.check()
             progress.update("encoding \(path)")
             do {
-                let ids = try coding.ids(of: input.read(MediaSource(URL(fileURLWithPath: path)), model, coding, console).frames)
+                let ids = try coding.ids(
+                    of: input.read(MediaSource(URL(fileURLWithPath: path)), model, coding, console).frames)
                 if let first = clips.first, first.ids.shape != ids.shape {
                     throw VerbError(
                         "its codes have the shape \(ids.shape) where those of \(first.path) have \(first.ids.shape); give "

@@ -192,7 +192,9 @@ struct Evaluate: ParsableCommand {
             let url = URL(fileURLWithPath: path)
             var isFolder: ObjCBool = false
             let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
-            if exists, !isFolder.boolValue, !["jsonl", "ndjson", "csv", "tar", "txt"].contains(url.pathExtension.lowercased()) {
+            if exists, !isFolder.boolValue,
+                !["jsonl", "ndjson", "csv", "tar", "txt"].contains(url.pathExtension.lowercased())
+            {
                 entries.append(ClipSet.Entry(MediaSource(url)))
             } else {
                 entries += try Manifest(contentsOf: url).entries.map {
