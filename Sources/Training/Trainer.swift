@@ -127,7 +127,9 @@ public final class Trainer {
         let perPass = settings.batchSize / settings.accumulation
         let passes = step * settings.accumulation..<max(step, settings.steps) * settings.accumulation
         let cycle = settings.overfitBatches * settings.batchSize
-        return DataLoader(passes) { [count = task.itemCount, key, reader = task.reader] in
+        let readers = task.readerCount
+        return DataLoader(passes, workers: readers, ahead: readers + 1) {
+            [count = task.itemCount, key, reader = task.reader] in
             var order = ItemOrder(count: count, key: key, cycle: cycle)
             return { pass in
                 let items = (pass * perPass..<(pass + 1) * perPass).map { order.item(at: $0) }
