@@ -50,7 +50,8 @@ struct StepPasses {
         let own = shares.passes(of: group.rank)
         let (perPass, passes) = (settings.batchSize / settings.accumulation, settings.accumulation)
         let numbers = step * own.count..<max(step, settings.steps) * own.count
-        return DataLoader(numbers) { [reader = task.reader, order] in
+        let readers = task.readerCount
+        return DataLoader(numbers, workers: readers, ahead: readers + 1) { [reader = task.reader, order] in
             var order = order
             return { number in
                 let pass = number / own.count * passes + own[number % own.count]

@@ -9,9 +9,10 @@ import Testing
 @Suite struct ProcessesTests {
     /// What a run by `size` processes ends with.
     private func outcome(
-        _ size: Int, _ settings: TrainingSettings, _ place: RunPlace = try! RunPlace(), resumes: Bool = false,
+        _ size: Int, _ settings: TrainingSettings, _ given: RunPlace? = nil, resumes: Bool = false,
         stopsAfter limit: Int = .max, task: @escaping @Sendable (String) throws -> any TrainingTask
     ) throws -> [String: Data] {
+        let place = try given ?? RunPlace()
         let (folder, path) = (place.folder, place.path)
         let outcomes = try LoopbackWire.run(size) { group in
             var asked = 0

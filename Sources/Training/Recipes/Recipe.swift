@@ -71,7 +71,7 @@ public struct TrainingPlace {
     /// The clips of a recipe.
     func clips(_ recipe: some Recipe, randomCuts: Bool) throws -> ClipSplits {
         let (training, note) = (recipe.training, note)
-        return try group.leaderFirst {
+        let splits = try group.leaderFirst {
             try ClipSplits(
                 recipe.data, seed: training.seed, cacheFolder: isDry ? nil : URL(fileURLWithPath: folder.path),
                 randomCuts: randomCuts && training.overfitBatches == 0,
@@ -79,6 +79,12 @@ public struct TrainingPlace {
                 shouldStop: shouldStop,
                 progress: { done, total in if done % 500 == 0 { note("decoded \(done) of \(total) files.") } })
         }
+        splits.notes.forEach(note)
+        guard !splits.skipped.isEmpty else { return splits }
+        for problem in splits.skipped.prefix(10) { note("left out: \(problem.item): \(problem.reason)") }
+        let list = isDry ? "'mmgen data check'" : folder.inside(ClipSplits.skippedName)
+        note("\(splits.skipped.count) items cannot be used and are left out; \(list) names them.")
+        return splits
     }
 }
 

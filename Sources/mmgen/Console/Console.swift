@@ -13,9 +13,13 @@ struct VerbError: Error, CustomStringConvertible {
 
 /// Some of several inputs failed, each named before; the others are done.
 struct PartlyDone: Error, CustomStringConvertible {
-    let failed: Int
-    let total: Int
-    var description: String { "\(failed) of \(total) inputs failed, the others are done." }
+    let description: String
+
+    /// Says how many failed.
+    init(failed: Int, total: Int) { description = "\(failed) of \(total) inputs failed, the others are done." }
+
+    /// Says it in a sentence.
+    init(sentence: String) { description = sentence }
 }
 
 /// Results to standard output, everything else to standard error.
