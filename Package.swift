@@ -81,7 +81,8 @@ let package = Package(
         .testTarget(name: "BenchmarkingTests", dependencies: ["Benchmarking", "TestSupport"]),
         .testTarget(name: "ParityTests", dependencies: ["Models", "Training", "TestSupport"]),
         .testTarget(
-            name: "CommandLineTests", dependencies: ["mmgen", "Models", "Media", "TestSupport"], exclude: ["Snapshots"]),
+            name: "CommandLineTests", dependencies: ["mmgen", "Training", "Models", "Media", "TestSupport"],
+            exclude: ["Snapshots", "Shim"]),
     ],
     swiftLanguageModes: [.v6]
 )
