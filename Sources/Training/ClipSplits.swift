@@ -10,6 +10,8 @@ public struct ClipSplits: Sendable {
     public let training: DatasetClips
     /// What is measured on; `nil` when nothing is held out.
     public let validation: DatasetClips?
+    /// Whether it is measured on what it learns from.
+    public let isOverfitting: Bool
     /// What was left out, and why.
     public let skipped: [DataProblem]
     /// What a person should know about the data, a sentence each.
@@ -28,34 +30,45 @@ public struct ClipSplits: Sendable {
     /// - Parameters:
     ///   - settings: path, size, frames.
     ///   - seed: of random cuts and of the split.
-    ///   - cacheFolder: where decoded frames and indexes of shards are kept: the run's folder.
+    ///   - cacheFolder: where decoded frames and indexes of shards are kept: the run's folder; `nil`: nothing is written, and
+    ///     files are decoded as they are needed.
     ///   - randomCuts: whether longer clips are cut at random places in training.
+    ///   - limit: when given, so many clips are learned from, and measured on.
     ///   - shouldStop: asked before each file that is decoded.
     ///   - progress: called with the number of files decoded and their number.
     /// - Throws: ``TrainingError`` with code `.invalidData` for files that cannot be used, ``DatasetError``.
     public init(
-        _ settings: DataSettings, seed: UInt64, cacheFolder: URL, randomCuts: Bool,
+        _ settings: DataSettings, seed: UInt64, cacheFolder: URL?, randomCuts: Bool, limit: Int? = nil,
         shouldStop: () -> Bool = { false }, progress: (@Sendable (Int, Int) -> Void)? = nil
     ) throws {
         guard !settings.path.isEmpty else {
             throw TrainingError(.invalidConfiguration, "No data was named: give a folder of clips or a manifest.")
         }
-        let shared = settings.cacheFolder.isEmpty ? nil : URL(fileURLWithPath: settings.cacheFolder, isDirectory: true)
+        let shared =
+            cacheFolder == nil || settings.cacheFolder.isEmpty
+            ? nil : URL(fileURLWithPath: settings.cacheFolder, isDirectory: true)
         if let shared { try Self.make(shared) }
         let manifest = try Manifest(
             contentsOf: URL(fileURLWithPath: settings.path), onError: settings.errorRule,
-            indexFolder: (shared ?? cacheFolder).appendingPathComponent("shards"))
-        let parts = try Self.parts(manifest, settings, seed: seed)
+            indexFolder: (shared ?? cacheFolder)?.appendingPathComponent("shards"))
+        var parts = try Self.parts(manifest, settings, seed: seed)
+        isOverfitting = limit != nil
+        if let limit {
+            parts.training.entries = Array(parts.training.entries.prefix(limit))
+            parts.validation = nil
+        }
         var problems = manifest.problems
         var notes: [String] = []
         func clips(_ manifest: Manifest, _ name: String, start: ClipSampling.Start) throws -> DatasetClips? {
             let sampling = ClipSampling(
                 frameCount: settings.frames, width: settings.size[1], height: settings.size[0],
                 frameRate: settings.frameRate, start: start)
+            guard let place = shared ?? cacheFolder?.appendingPathComponent("\(name).frames") else {
+                return try DatasetClips(VideoDataset(manifest, sampling: sampling, seed: seed))
+            }
             let cache = try PackedFrameCache.open(
-                shared ?? cacheFolder.appendingPathComponent("\(name).frames"), manifest: manifest, sampling: sampling,
-                byteLimit: settings.cacheBytes, workers: min(Threads.count, 16), shouldStop: shouldStop,
-                progress: progress)
+                place, manifest: manifest, sampling: sampling, byteLimit: settings.cacheBytes,
+                workers: min(Threads.count, 16), shouldStop: shouldStop, progress: progress)
             let held = cache.held
             if held.entries + cache.problems.count < manifest.entries.count {
                 notes.append(
@@ -73,9 +86,12 @@ public struct ClipSplits: Sendable {
                 VideoDataset(left, sampling: sampling, seed: seed, cache: cache.restricted(to: sound)))
         }
         let training = try clips(parts.training, "train", start: randomCuts ? .random : .first)
-        validation = try parts.validation.flatMap {
-            $0.entries.isEmpty ? nil : try clips($0, "validation", start: .first)
-        }
+        validation =
+            isOverfitting
+            ? training
+            : try parts.validation.flatMap {
+                $0.entries.isEmpty ? nil : try clips($0, "validation", start: .first)
+            }
         skipped = problems
         self.notes = notes
         if settings.errorRule == .stop || training == nil, let error = Self.refusal(problems, of: manifest, settings) {
@@ -83,7 +99,9 @@ public struct ClipSplits: Sendable {
         }
         guard let training else { throw TrainingError(.invalidData, "\(settings.path): there is nothing to train on.") }
         self.training = training
-        try Self.write(problems, to: cacheFolder.appendingPathComponent(Self.skippedName).path)
+        if let cacheFolder {
+            try Self.write(problems, to: cacheFolder.appendingPathComponent(Self.skippedName).path)
+        }
     }
 
     /// What is learned from and what is held out.

@@ -4,7 +4,7 @@ import Testing
 @Suite struct HelpTests {
     static let verbs = [
         "text-to-video", "text-to-image", "continue", "encode", "decode", "reconstruct", "tokenize", "convert",
-        "quantize", "inspect", "models", "bench", "evaluate", "evaluate-networks", "report", "data",
+        "quantize", "inspect", "models", "bench", "evaluate", "evaluate-networks", "config", "report", "data",
     ]
     static let parts = ["data check", "data shard", "data preview"]
 

@@ -43,7 +43,7 @@ import Testing
             "A pass over 2 clips of 4096 frames of 8192 x 8192 pixels takes", "--set", "data.frames=4096", "--set",
             "data.size=[8192, 8192]"),
         video("do not divide", "--set", "data.frames=3"),
-        video("video.yaml: 'arguments.conv_filter_sizes' is not an option", "--set", "model=text_video_gpt"),
+        video("--set: 'model' must be one of \"video_vqvae\", ", "--set", "model=text_video_gpt"),
         Case("missing.yaml", "train-vqvae", "clips", "--config", "missing.yaml", "-o", "new"),
         Case("'modell' is not an option", "train-vqvae", "clips", "--config", "unknown.yaml", "-o", "new"),
         Case("'modell' is not an option", "train-vqvae", "clips", "--config", "unknown.json", "-o", "new"),
