@@ -31,11 +31,16 @@ extension RunFolder {
                 ])
             try folder.write("trainer.json", text: Self.text(manifest))
         }
-        let best = retainsBest ? state.progress.best?.step : nil
-        for old in steps().dropLast(keep) where old < state.step && old != best {
+        removeOld(before: state.progress, keep: keep, retainsBest: retainsBest)
+        return destination
+    }
+
+    /// Removes checkpoints that need not be kept any more.
+    func removeOld(before progress: RunProgress, keep: Int, retainsBest: Bool) {
+        let best = retainsBest ? progress.best?.step : nil
+        for old in steps().dropLast(keep) where old < progress.step && old != best {
             try? AtomicFolder.remove(checkpointPath(step: old), layer: layer)
         }
-        return destination
     }
 
     /// Refuses a checkpoint that would fill the disk, before a byte of it is written.

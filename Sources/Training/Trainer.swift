@@ -89,6 +89,8 @@ public final class Trainer {
             notes.forEach { report(.note($0)) }
             try restore(state)
             metricsLength = state.metricsLength
+            // A power cut can bring back what was removed.
+            folder.removeOld(before: progress, keep: settings.keepCheckpoints, retainsBest: settings.retainsBest)
             report(.resumed(step: state.step))
         }
         try requireSameStart()

@@ -167,4 +167,56 @@ import Testing
             #expect(try folder.data("cut/\(file)") == folder.data("whole/\(file)"), "\(file)")
         }
     }
+
+    @Test("stopped by the system and let go on, moved elsewhere, with other threads: a run ends with the same bytes")
+    func disturbed() throws {
+        let more = ["--set", "training.steps=30", "--threads", "1"]
+        let train = ["train-vqvae", "clips", "--config", "video.yaml", "-o"]
+        #expect(try CommandLineTool.run(train + ["whole"] + more, in: folder.path).code == 0)
+        let (process, finish) = try CommandLineTool.start(train + ["cut"] + more, in: folder.path)
+        func wait(for step: String) {
+            let path = folder.file("cut/checkpoints/step-000000\(step)")
+            while process.isRunning, !FileManager.default.fileExists(atPath: path) { usleep(1000) }
+        }
+        for step in ["02", "04"] {
+            wait(for: step)
+            kill(process.processIdentifier, SIGSTOP)
+            usleep(50_000)
+            // A process that stands still is still in its folder.
+            let second = try run("train", "-o", "cut", "--resume")
+            #expect(
+                second.code == 1 && second.errors.contains("Another process is training in cut"), "\(second.errors)")
+            kill(process.processIdentifier, SIGCONT)
+        }
+        wait(for: "08")
+        kill(process.processIdentifier, SIGKILL)
+        _ = try finish()
+        try FileManager.default.moveItem(atPath: folder.file("cut"), toPath: folder.file("moved"))
+        let resumed = try run("train", "-o", "moved", "--resume", "--threads", "3")
+        #expect(resumed.code == 0, "\(resumed.errors)")
+        for file in ["metrics.jsonl", "model/model.safetensors", "checkpoints/step-00000030/optimizer.safetensors"] {
+            #expect(try folder.data("moved/\(file)") == folder.data("whole/\(file)"), "\(file)")
+        }
+    }
+
+    @Test("a folder that cannot be written to is named, and nothing is left")
+    func unwritable() throws {
+        // Nobody may write there, root included.
+        for place in ["/proc/mmgen/run", "/dev/null/run"] {
+            let result = try run("train", "image.yaml", "pictures", "-o", place)
+            #expect(result.code == 1 && result.errors.contains(place), "\(result.errors)")
+            #expect(result.errors.split(separator: "\n").count == 1, "\(result.errors)")
+        }
+        #expect(try run("train", "image.yaml", "pictures", "-o", "a").code == 0)
+        try FileManager.default.removeItem(atPath: folder.file("a/model"))
+        for step in try folder.contents("a/checkpoints") {
+            try FileManager.default.removeItem(atPath: folder.file("a/checkpoints/\(step)"))
+        }
+        try FileManager.default.removeItem(atPath: folder.file("a/checkpoints"))
+        // Where checkpoints should go there is a file.
+        try folder.write("mine", to: "a/checkpoints")
+        let result = try run("train", "-o", "a", "--resume")
+        #expect(result.code == 1 && result.errors.contains("a/checkpoints"), "\(result.errors)")
+        #expect(try folder.data("a/checkpoints") == Data("mine".utf8))
+    }
 }
