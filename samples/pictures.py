@@ -31,24 +31,26 @@ def smooth(values, reach=10):
     return (sums[ends] - sums[begins]) / (ends - begins)
 
 
-def draw_curves(paths, output):
+MEASURES = {"psnr": "reconstruction, PSNR in dB", "codes_used": "share of codes used", "video": "GPT, nats per id"}
+
+
+def draw_curves(paths, measures, output):
     """A panel for each run and measure: training as a line, held-out clips as points."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    names = {"psnr": "reconstruction, PSNR in dB", "codes_used": "share of codes used", "video": "GPT, nats per id"}
     panels = []
     for path in paths:
         lines = read_lines(path)
-        for key in names:
+        for key in measures:
             shown = [line for line in lines if key in line]
             kinds = {kind: [line for line in shown if line["kind"] == kind] for kind in ("train", "evaluation")}
             if any(kinds.values()):
-                panels.append((key, kinds))
+                panels.append((os.path.basename(os.path.dirname(os.path.abspath(path))), key, kinds))
     figure, axes = plt.subplots(1, len(panels), figsize=(4 * len(panels), 2.8), squeeze=False, dpi=90)
-    for (key, kinds), axis in zip(panels, axes[0]):
+    for (name, key, kinds), axis in zip(panels, axes[0]):
         if kinds["train"]:
             steps = [line["step"] for line in kinds["train"]]
             values = smooth([line[key] for line in kinds["train"]])
@@ -57,7 +59,7 @@ def draw_curves(paths, output):
         axis.plot(steps, values, "o-", color="#c0562f", markersize=3, linewidth=1, label="held out")
         if key == "video":
             axis.set_yscale("log")
-        axis.set_title(names[key], fontsize=9)
+        axis.set_title(f"{name}: {MEASURES[key]}", fontsize=9)
         axis.set_xlabel("step", fontsize=8)
         axis.tick_params(labelsize=7)
         axis.grid(color="#e4e4e4")
@@ -107,6 +109,7 @@ def main():
     verbs = parser.add_subparsers(dest="verb", required=True)
     curves = verbs.add_parser("curves", help="the curves of runs, from metrics.jsonl")
     curves.add_argument("metrics", nargs="+")
+    curves.add_argument("--measures", nargs="+", choices=list(MEASURES), default=list(MEASURES))
     grid = verbs.add_parser("grid", help="clips of a manifest, a row each")
     grid.add_argument("manifest")
     grid.add_argument("--beside", help="a manifest with as many clips, shown below the first one's")
@@ -117,7 +120,7 @@ def main():
         verb.add_argument("-o", "--output", required=True)
     arguments = parser.parse_args()
     if arguments.verb == "curves":
-        draw_curves(arguments.metrics, arguments.output)
+        draw_curves(arguments.metrics, arguments.measures, arguments.output)
     else:
         manifests = [arguments.manifest] + ([arguments.beside] if arguments.beside else [])
         draw_grid(manifests, arguments.count, arguments.spread, arguments.enlarge, arguments.output)
