@@ -8,7 +8,7 @@
 The manifest has a line per clip: `file` (relative to the manifest) and `caption` or `prompt`. A clip is a video or GIF,
 read with the ffmpeg command. What is read per clip:
 
-    agent     the place where most pixels have the agent's colour, to a part of a pixel, frame by frame
+    agent     the place where most pixels look like the agent, to a part of a pixel, frame by frame
     enemies   green places, frame by frame; coin: gold ones
     world     every cell of 12 x 12 is named by its two mean colours, upper and lower half, in the median of the frames
 
@@ -39,9 +39,9 @@ VIEW = 12  # tiles along each side of a picture
 PIXELS = 64
 SCALE = VIEW / PIXELS  # tiles a pixel
 STILL = 0.2  # mean change of a cell's colour, pixels in 0...1
-AGENT_LEAST = 12.0  # pixels of the agent's colour
+AGENT_LEAST = 14.5  # pixels that look like the agent
 COIN_LEAST = 4  # pixels of gold
-FOOT_BELOW_MIDDLE = 0.52  # tiles from the middle of the agent's coloured pixels to its feet
+FOOT_BELOW_MIDDLE = 0.62  # tiles from the middle of these pixels to its feet
 
 STRICTNESS = 1.3  # captions stay the same from 0.75 to 1.35; what is read too far by a frame then matters least
 COLUMNS = ("exact", "happens", "agent", "world")
@@ -83,20 +83,41 @@ def box_sums(picture, height, width):
     return sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
 
 
-def find_agent(frame):
-    """(x of the middle, y of the feet) in tiles, or None: where most pixels have the agent's beige."""
-    red, green, blue = frame[..., 0], frame[..., 1], frame[..., 2]
+def agent_likeness(frames, enemies):
+    """How much each pixel looks like the agent, 0...1: beige, or brighter in blue than its place is at other times."""
+    red, green, blue = np.moveaxis(frames, -1, 0)
     beige = np.clip((blue - 60) / 60, 0, 1) * np.clip((red - blue - 5) / 10, 0, 1) * (red >= green) * (red - blue < 90)
-    sums = box_sums(beige, 8, 5)
+    brighter = np.clip((blue - np.sort(blue, 0)[1] - 25) / 60, 0, 1)
+    for time, places in enumerate(enemies):
+        for x, y in places:  # what enemies leave behind is bright, too
+            brighter[time][box(x, y, 2.0, 0.7)] = 0
+    return np.maximum(beige, brighter)
+
+
+def box(x, y, wide, high):
+    """The pixels around a place, so many tiles to each side."""
+    edges = (VIEW - y - high, VIEW - y + high, x - wide, x + wide)
+    top, bottom, left, right = (max(round(edge / SCALE), 0) for edge in edges)
+    return slice(top, bottom), slice(left, right)
+
+
+def find_agent(likeness):
+    """(x of the middle, y of the feet) in tiles, or None: where most pixels of a frame look like the agent."""
+    sums = box_sums(likeness, 8, 5)
     y, x = np.unravel_index(sums.argmax(), sums.shape)
     if sums[y, x] < AGENT_LEAST:
         return None
     low_y, low_x = max(y - 1, 0), max(x - 1, 0)
-    near = beige[low_y : y + 9, low_x : x + 6]
+    near = likeness[low_y : y + 9, low_x : x + 6]
     rows, columns = near.sum(1), near.sum(0)
     middle_x = low_x + (columns * (np.arange(len(columns)) + 0.5)).sum() / near.sum()
     middle_y = low_y + (rows * (np.arange(len(rows)) + 0.5)).sum() / near.sum()
     return middle_x * SCALE, VIEW - middle_y * SCALE - FOOT_BELOW_MIDDLE
+
+
+def find_agents(frames, enemies):
+    """Where the agent is in every frame, or None."""
+    return [find_agent(likeness) for likeness in agent_likeness(frames, enemies)]
 
 
 def find_enemies(frame):
@@ -148,25 +169,25 @@ def without(frames, agent, enemies):
     """The picture behind agent and enemies: the median of the frames, each without what is near them."""
     hidden = frames.copy()
     for time, frame in enumerate(hidden):
-        boxes = [(x, y, 1.8, 0.7) for x, y in enemies[time]]
+        for x, y in enemies[time]:
+            frame[box(x, y, 1.8, 0.7)] = np.nan
         if agent[time]:
-            boxes.append((agent[time][0], agent[time][1] + 0.8, 0.8, 1.0))
-        for x, y, wide, high in boxes:
-            top, bottom = round((VIEW - y - high) / SCALE), round((VIEW - y + high) / SCALE)
-            left, right = round((x - wide) / SCALE), round((x + wide) / SCALE)
-            frame[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = np.nan
+            frame[box(agent[time][0], agent[time][1] + 0.8, 0.8, 1.0)] = np.nan
     never = np.isnan(hidden).all(0)
     hidden[:, never] = frames[:, never]
     return np.nanmedian(hidden, 0)
 
 
 def read_track(frames):
-    """The track of a clip, from its pixels."""
-    agent = [find_agent(frame) for frame in frames]
-    gone = max((time for time, place in enumerate(agent) if place is not None), default=-1) + 1
+    """The track of a clip, from its pixels. Where the agent is lost for a while, it is taken to stay where it was."""
+    enemies = [find_enemies(frame) for frame in frames]
+    agent = find_agents(frames, enemies)
+    there = [time for time, place in enumerate(agent) if place is not None]
+    gone = there[-1] + 1 if there else 0
+    if there:
+        agent[: there[0]] = [agent[there[0]]] * there[0]
     for time in range(1, gone):
         agent[time] = agent[time] or agent[time - 1]
-    enemies = [find_enemies(frame) for frame in frames]
     names = name_cells(without(frames, agent, enemies))
 
     red, green, blue = np.moveaxis(frames, -1, 0)
@@ -207,8 +228,8 @@ def world_is_still(frames, track):
 def judge(frames, expected):
     """Everything for one clip; `expected` are the clauses of its caption."""
     track = read_track(frames)
-    present = [place is not None for place in track.agent]
-    found = sentences.clauses(track, STRICTNESS) if present[0] else []
+    present = [place is not None for place in find_agents(frames, track.enemies)]
+    found = sentences.clauses(track, STRICTNESS) if any(present) else []
     died = bool(found) and found[-1] in sentences.DEATH.values()
     result = {
         "exact": found == expected,
@@ -222,12 +243,17 @@ def judge(frames, expected):
     return result
 
 
-def score_manifest(path, split=None, limit=None, shuffle=False):
-    """One result per clip of a manifest: its facts and scores, or an `error`."""
+def score_manifest(path, split=None, limit=None, shuffle=False, clips=None):
+    """One result per clip of a manifest: its facts and scores, or an `error`; `clips`: a manifest with other files."""
     with open(path) as file:
         entries = [json.loads(line) for line in file if line.strip()]
     entries = [entry for entry in entries if split is None or entry.get("split") == split][:limit]
     captions = [entry.get("caption") or entry.get("prompt") or "" for entry in entries]
+    if clips is not None:
+        with open(clips) as file:
+            names = [json.loads(line)["file"] for line in file if line.strip()]
+        path, entries = clips, [{**entry, "file": name} for entry, name in zip(entries, names)]
+        captions = captions[: len(entries)]
     if shuffle:
         half = len(captions) // 2
         captions = captions[half:] + captions[:half]
@@ -298,11 +324,12 @@ def main():
     parser.add_argument("--manifest", required=True, help="JSON lines with file and caption (or prompt)")
     parser.add_argument("--split", help="only the clips of this split")
     parser.add_argument("--limit", type=int, help="only the first N clips")
+    parser.add_argument("--clips", metavar="MANIFEST", help="judge this one's files instead, in the same order")
     parser.add_argument("--shuffle", action="store_true", help="judge by other clips' captions: what chance scores")
     parser.add_argument("--json", metavar="FILE", help="write the tables and a result per clip")
     arguments = parser.parse_args()
 
-    results = score_manifest(arguments.manifest, arguments.split, arguments.limit, arguments.shuffle)
+    results = score_manifest(arguments.manifest, arguments.split, arguments.limit, arguments.shuffle, arguments.clips)
     if not results:
         sys.exit("no clips to score in this manifest")
     clips, events = clip_rows(results), event_rows(results)

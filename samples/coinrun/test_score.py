@@ -151,7 +151,7 @@ class ReaderTests(unittest.TestCase):
     def test_a_world_that_changes_is_not_still(self):
         clip = paint([(3, 1.0)] * 16)
         self.assertTrue(score.judge(clip, [])["world"])
-        clip[8:, 20:30, 40:50] = 180
+        clip[8:, 20:30, 40:50] = (200, 30, 20)
         self.assertFalse(score.judge(clip, [])["world"])
 
 
