@@ -1,5 +1,6 @@
 import Checkpoints
 import Foundation
+import JSON
 import TestSupport
 import Testing
 
@@ -171,19 +172,19 @@ private final class FaultyLayer: FileLayer, @unchecked Sendable {
     func formats() throws {
         let place = try place("line")
         let name = "checkpoints/step-00000003/trainer.json"
-        var text = String(decoding: try place.bytes(name), as: UTF8.self)
+        let text = String(decoding: try place.bytes(name), as: UTF8.self)
+        let whole = try JSONValue.parse(text)
         try Data(text.replacingOccurrences(of: "\"format\": 2", with: "\"format\": 3").utf8)
             .write(to: URL(fileURLWithPath: place.file(name)))
         let notes = try #require(try place.folder.loadLatest()?.notes)
         #expect(notes[0].contains("has the format 3; this version reads those from 1 to 2"), "\(notes)")
-        // As version 0.1 wrote it.
-        let lines = text.split(separator: "\n", omittingEmptySubsequences: false).filter { line in
-            !["skipped", "best", "evaluations", "finished"].contains { line.contains("\"\($0)") }
-        }
-        text = lines.joined(separator: "\n").replacingOccurrences(of: "\"format\": 2", with: "\"format\": 1")
-        let end = try #require(text.range(of: "},\n  \"crc32\""))
-        text = text[..<end.lowerBound] + "}\n}\n"
-        try Data(text.utf8).write(to: URL(fileURLWithPath: place.file(name)))
+        // As it was before checkpoints stated a checksum of themselves.
+        var old = JSONObject()
+        let first: Set = ["step", "metrics_length", "data", "files"]
+        for (key, value) in whole.objectValue?.members ?? [] where first.contains(key) { old[key] = value }
+        old["format"] = 1
+        try Data(JSONValue.object(old).serialized(pretty: true).utf8)
+            .write(to: URL(fileURLWithPath: place.file(name)))
         let found = try #require(try place.folder.loadLatest())
         #expect(found.state.step == 3 && found.notes == [], "\(found.notes)")
         #expect(found.state.progress.skipped == 0 && found.state.progress.best == nil)
