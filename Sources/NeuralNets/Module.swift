@@ -110,6 +110,8 @@ public final class Parameter {
         didSet { wrappedValue = wrappedValue }
     }
     private var current: Tensor
+    /// Brings the value when it is read, while it is kept elsewhere.
+    private var keeper: (any ParameterKeeper)?
     /// Makes the value whenever it is read, instead of ``current``.
     private var source: (() -> Tensor)?
 
@@ -121,9 +123,12 @@ public final class Parameter {
 
     /// The value, on the tape while trainable.
     public var wrappedValue: Tensor {
-        get { source?() ?? current }
+        get {
+            if let keeper { keeper.bring(self) }
+            return source?() ?? current
+        }
         set {
-            source = nil
+            (source, keeper) = (nil, nil)
             current = isTrainable ? newValue.detached.tracked() : newValue.detached
         }
     }
@@ -136,9 +141,26 @@ public final class Parameter {
         current = Tensor.zeros([0])
     }
 
+    /// The leaf of the tape that stands for the parameter, whether or not its value is here.
+    public var leaf: Tensor { current }
+
+    /// Gives up the value's memory: from now on whoever keeps it is asked for it when it is read.
+    ///
+    /// Unlike with ``derive(from:)`` the tape follows it, as the same leaf.
+    public func sendAway(to keeper: any ParameterKeeper) {
+        self.keeper = keeper
+        current = current.hollow
+    }
+
+    /// Takes the value back, for as long as it is not sent away again.
+    public func take(_ value: Tensor) {
+        keeper = nil
+        current = current.holding(value.detached)
+    }
+
     /// Gives up the value's memory for good; it is empty from now on, until it is set.
     func giveUp() {
-        source = nil
+        (source, keeper) = (nil, nil)
         current = Tensor.zeros([0])
     }
 
@@ -156,6 +178,16 @@ public final class Parameter {
         wrappedValue = value
     }
 }
+
+/// Keeps the values of parameters elsewhere than in their module.
+public protocol ParameterKeeper: AnyObject {
+    /// Gives a parameter its value (``Parameter/take(_:)``), for it is about to be read.
+    func bring(_ parameter: Parameter)
+}
+
+/// A part of a model that ``ForwardContext/checkpointing(_:_:)`` computes twice: its parameters are needed together, and
+/// not before or after.
+public protocol CheckpointedBlock: Module {}
 
 /// A tensor of a module that is saved but not learned by gradients: running statistics, a codebook.
 @propertyWrapper

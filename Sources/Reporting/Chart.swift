@@ -29,15 +29,14 @@ struct Chart {
         var drawing = axes(scale)
         if let training {
             drawing += path(raw, scale, className: training.points.count > 60 ? "raw" : "line")
+            if raw.count < 10 { drawing += dots(raw, scale, className: "line") }
             if training.points.count > 60 {
                 drawing += path(MetricSeries.thinned(training.smoothed, to: 400), scale, className: "line")
             }
         }
         if let evaluation {
             drawing += path(evaluation.points, scale, className: "held")
-            drawing += evaluation.points.map {
-                "<circle class=\"held\" cx=\"\(x($0.step))\" cy=\"\(y($0.value, scale))\" r=\"2.6\"/>"
-            }.joined()
+            drawing += dots(evaluation.points, scale, className: "held")
         }
         return """
             <figure class="chart" data-train="\(data(raw))" data-held="\(data(evaluation?.points ?? []))" \
@@ -50,10 +49,10 @@ struct Chart {
             """
     }
 
-    /// The last values in words.
+    /// The newest values in words.
     private var summary: String {
         var parts: [String] = []
-        if let recent = training?.recent { parts.append("trained \(number(recent))") }
+        if let recent = training?.recent { parts.append("latest \(number(recent))") }
         if let last = evaluation?.points.last { parts.append("held out \(number(last.value))") }
         let omitted = (training?.omitted ?? 0) + (evaluation?.omitted ?? 0)
         if omitted > 0 { parts.append("\(omitted) not finite") }
@@ -79,6 +78,12 @@ struct Chart {
         guard points.count > 1 else { return "" }
         let corners = points.map { "\(x($0.step)),\(y($0.value, scale))" }.joined(separator: " ")
         return "<polyline class=\"\(className)\" points=\"\(corners)\"/>"
+    }
+
+    private func dots(_ points: [MetricSeries.Point], _ scale: Scale, className: String) -> String {
+        points.map {
+            "<circle class=\"\(className)\" cx=\"\(x($0.step))\" cy=\"\(y($0.value, scale))\" r=\"2.6\"/>"
+        }.joined()
     }
 
     private func x(_ step: Int) -> String {

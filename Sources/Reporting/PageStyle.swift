@@ -20,7 +20,7 @@ enum PageStyle {
         svg .grid { stroke: var(--line); } svg .cursor { stroke: var(--faint); stroke-dasharray: 2 2; }
         polyline { fill: none; stroke: var(--train); stroke-width: 1.6; stroke-linejoin: round; }
         polyline.raw { opacity: .35; stroke-width: 1; } polyline.held { stroke: var(--held); stroke-width: 1.2; }
-        circle.held { fill: var(--held); }
+        circle.line { fill: var(--train); } circle.held { fill: var(--held); }
         .picture img { max-width: 100%; image-rendering: pixelated; border-radius: 4px; } .picture { margin: .4rem 0 1rem; }
         .slider input { width: min(480px, 60%); vertical-align: middle; }
         .slider output { display: inline-block; min-width: 5em; }

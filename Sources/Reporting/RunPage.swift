@@ -30,7 +30,7 @@ public struct RunPage {
             content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
             <title>\(escaped(name))</title><style>\(PageStyle.css)</style></head><body>
             <header><h1>\(escaped(name))</h1><p>\(headline)</p></header>
-            \(section("Curves", charts))\(section("Pictures", try pictures))\(section("Where it ran", machines))\
+            \(section("Curves", charts))\(section("Pictures", try pictures))\(section("Time and memory", timing))\(section("Where it ran", machines))\
             \(section("Recipe", table(flattened(.object(run.config)))))
             <script>\(PageStyle.script)</script></body></html>
 
@@ -47,6 +47,7 @@ public struct RunPage {
         if let model = run.config["model"]?.stringValue { parts.append(escaped(model)) }
         let total = run.stepCount.map { " of \($0)" } ?? ""
         parts.append("step \(run.lastStep)\(total)" + (run.hasModel ? ", finished" : ""))
+        if run.skippedSteps > 0 { parts.append("\(run.skippedSteps) steps skipped") }
         if let last = run.checkpoints.last { parts.append("newest checkpoint: step \(last)") }
         if let seed = run.config["training"]?["seed"] { parts.append("seed \(escaped(seed.serialized()))") }
         return parts.joined(separator: " · ")
@@ -55,22 +56,26 @@ public struct RunPage {
     // MARK: - Curves
 
     private var charts: String {
-        var names: [String] = []
-        for series in run.series where !names.contains(series.name) { names.append(series.name) }
-        guard !names.isEmpty else { return "<p>Nothing was logged yet.</p>" }
-        let last = max(run.lastStep, 1)
-        let figures = names.compactMap { name in
-            Chart(
-                name: name,
-                training: run.series.first { $0.name == name && $0.origin == .training },
-                evaluation: run.series.first { $0.name == name && $0.origin == .evaluation },
-                lastStep: last
-            ).html()
-        }
+        guard !run.series.isEmpty else { return "<p>Nothing was logged yet.</p>" }
         let legend =
             "<p class=\"legend\"><span class=\"line\">trained on, mean of neighbours</span> "
             + "<span class=\"raw\">each logged step</span> <span class=\"held\">held out</span></p>"
-        return legend + "<div class=\"charts\">\n" + figures.joined() + "</div>\n"
+        return legend + grid(run.series)
+    }
+
+    private var timing: String { run.timing.isEmpty ? "" : grid(run.timing) }
+
+    /// A chart for every name.
+    private func grid(_ series: [MetricSeries]) -> String {
+        var names: [String] = []
+        for series in series where !names.contains(series.name) { names.append(series.name) }
+        let figures = names.compactMap { name in
+            Chart(
+                name: name, training: series.first { $0.name == name && $0.origin == .training },
+                evaluation: series.first { $0.name == name && $0.origin == .evaluation }, lastStep: max(run.lastStep, 1)
+            ).html()
+        }
+        return "<div class=\"charts\">\n" + figures.joined() + "</div>\n"
     }
 
     // MARK: - Pictures

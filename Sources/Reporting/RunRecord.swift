@@ -17,6 +17,10 @@ public struct RunRecord: Sendable {
     public let config: JSONObject
     /// Every metric that was logged, in the order in which names were first seen.
     public let series: [MetricSeries]
+    /// What steps took, in seconds and memory; of a run that went on, the stretches one after the other.
+    public let timing: [MetricSeries]
+    /// How many steps were left out because something in them was no finite number.
+    public let skippedSteps: Int
     /// The pictures, ascending by step.
     public let pictures: [Picture]
     /// One object per time that the run was started or went on, oldest first.
@@ -40,7 +44,10 @@ public struct RunRecord: Sendable {
             throw ReportError(.noRun, "There is no run at \(path): it has no config.json.")
         }
         self.config = try Self.object(config, source: configPath)
-        series = MetricSeries.collected(try Self.lines(folder.appendingPathComponent("metrics.jsonl")))
+        let log = try Self.lines(folder.appendingPathComponent("metrics.jsonl"))
+        series = MetricSeries.collected(log)
+        skippedSteps = log.last { $0["kind"]?.stringValue == "skipped" }?["total"]?.integerValue ?? 0
+        timing = MetricSeries.collected(Self.timing(folder.appendingPathComponent("timing.jsonl")))
         sessions = try Self.lines(folder.appendingPathComponent("sessions.jsonl"))
         pictures = Self.numbered(folder.appendingPathComponent("samples"), suffix: ".png")
             .map { Picture(step: $0.step, path: $0.path) }
@@ -61,6 +68,23 @@ public struct RunRecord: Sendable {
         let isWhole = data.last == UInt8(ascii: "\n")
         return try (isWhole ? lines : lines.dropLast()).enumerated().map { index, line in
             try object(line, source: "Line \(index + 1) of \(path)")
+        }
+    }
+
+    /// The lines about time and memory, in megabytes. Nothing depends on them, so a broken one is passed over.
+    private static func timing(_ path: String) -> [JSONObject] {
+        guard let data = FileManager.default.contents(atPath: path) else { return [] }
+        return data.split(separator: UInt8(ascii: "\n")).compactMap { line in
+            guard let object = try? object(line, source: path) else { return nil }
+            var result: JSONObject = ["kind": .string(MetricSeries.Origin.training.rawValue)]
+            for (name, value) in object.members where name != "time" {
+                if name.hasSuffix("_bytes"), let bytes = value.doubleValue {
+                    result[name.dropLast(5) + "megabytes"] = .number((bytes / 1e5).rounded() / 10)
+                } else {
+                    result[name] = value
+                }
+            }
+            return result
         }
     }
 

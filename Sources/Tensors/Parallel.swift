@@ -12,7 +12,7 @@ public enum Threads {
     }
 }
 
-/// The widest instruction set in use: "baseline", "avx2", "avx512" or "avx512vnni".
+/// The widest instruction set in use: "baseline", "avx2", "avx512", "avx512vnni" or "avx512bf16".
 public var instructionSet: String { String(cString: mm_isa_name()) }
 
 /// The processor's name as the system states it.

@@ -38,7 +38,7 @@ extension Trainer {
         var result = DryRun()
         result.parameters = task.module.parameterCount
         (result.items, result.heldOut) = (task.itemCount, task.heldOutCount)
-        let loader = loader(from: 0)
+        let loader = passes.loader(from: 0)
         // The first step pays for threads and memory that later ones find ready.
         for step in 0..<min(2, settings.steps) where step == 0 || result.secondsPerStep < 10 {
             let (metrics, problem) = try clock.step { try computeStep(step, loader, &$0) }

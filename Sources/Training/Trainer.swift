@@ -1,6 +1,8 @@
 import Checkpoints
 import Datasets
+import Distributed
 import Foundation
+import JSON
 import NeuralNets
 import Tensors
 
@@ -34,9 +36,10 @@ public final class Trainer {
     let task: any TrainingTask
     let settings: TrainingSettings
     let folder: RunFolder
+    let group: ProcessGroup
     let optimizer: any Optimizer
     private var averages: ExponentialMovingAverage?
-    private let key: RandomKey
+    let passes: StepPasses
     private let report: (TrainingEvent) -> Void
     private let shouldStop: () -> Bool
     private var progress = RunProgress()
@@ -48,18 +51,22 @@ public final class Trainer {
     ///   - task: what is trained.
     ///   - settings: how.
     ///   - folder: where everything is written.
+    ///   - group: the processes that work on the run together; the first writes everything.
     ///   - shouldStop: asked before every step; when it says yes, the state is saved and the run ends.
     ///   - report: told about progress.
     public init(
         _ task: any TrainingTask, settings: TrainingSettings, folder: RunFolder,
-        shouldStop: @escaping () -> Bool = { false }, report: @escaping (TrainingEvent) -> Void = { _ in }
+        group: ProcessGroup = .single, shouldStop: @escaping () -> Bool = { false },
+        report: @escaping (TrainingEvent) -> Void = { _ in }
     ) {
         self.task = task
         self.settings = settings
         self.folder = folder
+        self.group = group
         self.shouldStop = shouldStop
         self.report = report
-        key = RandomKey(seed: settings.seed).derived("training")
+        passes = StepPasses(
+            task: task, settings: settings, group: group, key: RandomKey(seed: settings.seed).derived("training"))
         optimizer = settings.optimizer.make(task.module)
         averages =
             settings.emaDecay > 0 ? ExponentialMovingAverage(task.module, decay: settings.emaDecay) : nil
@@ -76,7 +83,7 @@ public final class Trainer {
             report(.note("the run is finished: \(folder.lastStep) steps were made."))
             return .finished
         }
-        try folder.makeFolders()
+        if group.isLeader { try folder.makeFolders() }
         var metricsLength = 0
         if resumes, let (state, notes) = try folder.loadLatest() {
             notes.forEach { report(.note($0)) }
@@ -86,15 +93,13 @@ public final class Trainer {
             folder.removeOld(before: progress, keep: settings.keepCheckpoints, retainsBest: settings.retainsBest)
             report(.resumed(step: state.step))
         }
-        try RunSession(step: progress.step).append(to: folder.sessionsPath)
-        let log = RunLog(
-            metrics: try MetricsLog(path: folder.metricsPath, length: metricsLength),
-            events: settings.writesEvents ? try EventLog(folder: folder.eventsPath, step: progress.step) : nil,
-            timing: TimingLog(path: folder.timingPath))
-        let loader = loader(from: progress.step)
+        try requireSameStart()
+        // The others do everything but write.
+        let log = group.isLeader ? try openLog(metricsLength) : nil
+        let loader = passes.loader(from: progress.step)
         while !progress.isFinished {
-            if shouldStop() {
-                report(.wrote(try save(log.metrics)))
+            if try group.any(shouldStop()) {
+                if let log { report(.wrote(try save(log.metrics))) }
                 return .stopped(step: progress.step)
             }
             let metrics = try makeStep(progress.step, loader, log)
@@ -102,11 +107,34 @@ public final class Trainer {
             progress.isFinished = progress.step == settings.steps
             try logStep(metrics, log)
             var isSaved = false
-            if isDue(settings.evaluateEvery) { isSaved = try evaluate(log) && settings.retainsBest }
-            if isSaved || isDue(settings.checkpointEvery) { report(.wrote(try save(log.metrics))) }
+            if isDue(settings.evaluateEvery) { isSaved = try evaluateAndTell(log) && settings.retainsBest }
+            if let log, isSaved || isDue(settings.checkpointEvery) { report(.wrote(try save(log.metrics))) }
         }
-        try writeModel()
+        if group.isLeader { try writeModel() }
         return .finished
+    }
+
+    /// Opens the logs, cut to what was logged up to now.
+    private func openLog(_ length: Int) throws -> RunLog {
+        try RunSession(step: progress.step).append(to: folder.sessionsPath)
+        return RunLog(
+            metrics: try MetricsLog(path: folder.metricsPath, length: length),
+            events: settings.writesEvents ? try EventLog(folder: folder.eventsPath, step: progress.step) : nil,
+            timing: TimingLog(path: folder.timingPath))
+    }
+
+    /// Makes sure that every process makes the same steps from the same values on the same data.
+    private func requireSameStart() throws {
+        guard group.size > 1 else { return }
+        let recipe = Array(JSONValue.object(settings.json).serialized().utf8).withUnsafeBytes { fileChecksum(of: $0) }
+        try group.require(String(recipe, radix: 16), of: "recipe")
+        try group.require(task.dataFingerprint, of: "data set")
+        var checksum: UInt32 = 0
+        for (_, tensor) in task.module.stateDictionary.sorted(by: { $0.key < $1.key }) {
+            checksum = tensor.withUnsafeBytes { fileChecksum(of: $0, continuing: checksum) }
+        }
+        try group.require(
+            "step \(progress.step), checksum \(String(checksum, radix: 16))", of: "state to start from")
     }
 
     /// Whether something that is done every so many steps is done now; at the end everything is.
@@ -114,6 +142,7 @@ public final class Trainer {
 
     /// Refuses what cannot be trained, or measured as the settings ask for.
     func checkTask() throws {
+        try StepPasses.requireShare(settings, group)
         guard task.itemCount > 0 else { throw TrainingError(.invalidData, "There is nothing to train on.") }
         guard settings.retainsBest || settings.earlyStopPatience > 0 else { return }
         guard task.heldOutCount > 0, task.quality != nil else {
@@ -124,27 +153,13 @@ public final class Trainer {
         }
     }
 
-    /// Reads the items of each pass while the model is busy with those before.
-    func loader(from step: Int) -> DataLoader<(items: [TrainingItem], data: Tensor)> {
-        let perPass = settings.batchSize / settings.accumulation
-        let passes = step * settings.accumulation..<max(step, settings.steps) * settings.accumulation
-        let cycle = settings.overfitBatches * settings.batchSize
-        return DataLoader(passes) { [count = task.itemCount, key, reader = task.reader] in
-            var order = ItemOrder(count: count, key: key, cycle: cycle)
-            return { pass in
-                let items = (pass * perPass..<(pass + 1) * perPass).map { order.item(at: $0) }
-                return (items, try reader(items))
-            }
-        }
-    }
-
     // MARK: - Steps
 
     /// One optimizer step; `nil` for one that was skipped.
     private func makeStep(
-        _ step: Int, _ loader: DataLoader<(items: [TrainingItem], data: Tensor)>, _ log: RunLog
+        _ step: Int, _ loader: DataLoader<PassData>, _ log: RunLog?
     ) throws -> Metrics? {
-        // Running statistics and codes move in the forward pass already.
+        // The first pass gives a codebook its first values at once.
         let buffers =
             settings.nonFinite == .skip
             ? Dictionary(uniqueKeysWithValues: task.module.buffers.map { ($0.key, $0.buffer.wrappedValue) }) : [:]
@@ -161,7 +176,7 @@ public final class Trainer {
             throw problem.error("it is the \(progress.skippedInRow). skipped in a row, and the last checkpoint is kept")
         }
         report(.note("\(problem.description): the step is skipped, \(progress.skipped) so far."))
-        try log.append(
+        try log?.append(
             kind: "skipped", step: step + 1,
             [("total", Double(progress.skipped)), ("in_row", Double(progress.skippedInRow))])
         return nil
@@ -169,55 +184,28 @@ public final class Trainer {
 
     /// Gradients of a step's items, and the update with them unless something in them is no finite number.
     func computeStep(
-        _ step: Int, _ loader: DataLoader<(items: [TrainingItem], data: Tensor)>, _ clock: inout StepClock
+        _ step: Int, _ loader: DataLoader<PassData>, _ clock: inout StepClock
     ) throws -> (Metrics, NonFiniteStep?) {
-        var total: [String: Tensor] = [:]
-        var metrics: Metrics = []
-        var problem: NonFiniteStep?
-        var visited: [Int] = []
-        for pass in 0..<settings.accumulation {
-            let (items, data) = try clock.wait { try loader.next() }
-            visited += items.map(\.index)
-            guard problem == nil else { continue }
-            let context = ForwardContext(
-                training: key.derived("forward", step, pass), checkpointsActivations: settings.checkpointsActivations,
-                precision: settings.precision)
-            let (loss, passMetrics) = try task.loss(items, data: data, key: key.derived("data", step, pass), context)
-            let value = Double(loss.detached.cast(to: .float64).item(Double.self))
-            guard value.isFinite else {
-                problem = NonFiniteStep(what: "The loss became \(value)", step: step + 1)
-                continue
-            }
-            let gradients = loss.backward()
-            for (key, parameter) in task.module.parameters where parameter.isTrainable {
-                guard let gradient = gradients[parameter.wrappedValue] else { continue }
-                total[key] = total[key].map { $0 + gradient } ?? gradient
-            }
-            metrics = Self.added(metrics, passMetrics, share: 1 / Double(settings.accumulation))
-        }
+        let sums = try passes.make(step, loader, &clock)
         // The mean over the passes.
         let share = 1 / Double(settings.accumulation)
-        let norm = globalNorm(total) * share
-        if problem == nil, !norm.isFinite { problem = NonFiniteStep(what: "A gradient is not finite", step: step + 1) }
+        let norm = globalNorm(sums.gradients) * share
         let rate = settings.rates.rate(step)
-        if var problem {
-            (problem.items, problem.rate) = (visited, rate)
-            return ([], problem)
+        let loss = sums.losses.first { !$0.isFinite }
+        guard loss == nil, norm.isFinite else {
+            let what = loss.map { "The loss became \($0)" } ?? "A gradient is not finite"
+            return ([], NonFiniteStep(what: what, step: step + 1, items: passes.items(step).map(\.index), rate: rate))
         }
         let clip = settings.clipNorm > 0 ? min(1, settings.clipNorm / (norm + 1e-6)) : 1
-        optimizer.update(total, rate: rate, scale: share * clip)
+        try sums.moveStatistics()
+        optimizer.update(sums.gradients, rate: rate, scale: share * clip)
         averages?.update(task.module)
-        return (metrics + [("gradient_norm", norm), ("learning_rate", rate)], nil)
-    }
-
-    private static func added(_ sum: Metrics, _ new: Metrics, share: Double) -> Metrics {
-        if sum.isEmpty { return new.map { ($0.name, $0.value * share) } }
-        return zip(sum, new).map { ($0.name, $0.value + $1.value * share) }
+        return (sums.metrics + [("gradient_norm", norm), ("learning_rate", rate)], nil)
     }
 
     /// Logs a step when it is its turn; one that was skipped has nothing to log.
-    private func logStep(_ metrics: Metrics?, _ log: RunLog) throws {
-        guard isDue(settings.logEvery) else { return }
+    private func logStep(_ metrics: Metrics?, _ log: RunLog?) throws {
+        guard let log, isDue(settings.logEvery) else { return }
         let pace = clock.pace(items: settings.batchSize, stepsLeft: settings.steps - progress.step)
         try log.append(pace, step: progress.step)
         guard let metrics else { return }
@@ -226,6 +214,20 @@ public final class Trainer {
     }
 
     // MARK: - Evaluation
+
+    /// Lets the first process measure the model, and tells the others what follows from that.
+    ///
+    /// - Returns: whether it is the best so far.
+    private func evaluateAndTell(_ log: RunLog?) throws -> Bool {
+        let isBest = try log.map { try evaluate($0) } ?? false
+        guard group.size > 1 else { return isBest }
+        let own = JSONObject(progress.members + [("is_best", .bool(isBest))])
+        let text = String(
+            decoding: try group.allGather(Array(JSONValue.object(own).serialized().utf8))[0], as: UTF8.self)
+        let fields = try JSONFields(JSONValue.parse(text), source: "the first process")
+        progress = try RunProgress(fields)
+        return try fields.bool("is_best")
+    }
 
     /// Measures the model, and decides whether the run goes on.
     ///

@@ -20,6 +20,8 @@ public protocol TrainingTask: AnyObject {
     ///
     /// Called on another thread while the steps before are made, so it depends on nothing that training changes.
     var reader: @Sendable ([TrainingItem]) throws -> Tensor { get }
+    /// How many threads call ``reader``; which pass is read when, and to what bits, does not depend on it.
+    var readerCount: Int { get }
 
     /// The loss of some items.
     ///
@@ -54,6 +56,8 @@ public protocol TrainingTask: AnyObject {
 }
 
 extension TrainingTask {
+    /// One: reading is no work to speak of.
+    public var readerCount: Int { 1 }
     public var heldOutCount: Int { 0 }
     public var quality: Quality? { nil }
 }

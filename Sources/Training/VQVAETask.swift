@@ -67,6 +67,8 @@ public final class VQVAETask: TrainingTask {
     public var quality: Quality? { Quality("psnr", isSmallerBetter: false) }
     public var dataFingerprint: String { training.fingerprint }
 
+    public var readerCount: Int { training.readerCount }
+
     public var reader: @Sendable ([TrainingItem]) throws -> Tensor {
         { [training, range, dimensions = model.dimensions] items in
             let clips = try items.map { try training.pixels($0.index, epoch: $0.epoch) }

@@ -51,7 +51,7 @@ import Testing
         Case("broken.json", "train-vqvae", "clips", "--config", "broken.json", "-o", "new"),
         Case("twice", "train-vqvae", "clips", "--config", "twice.yaml", "-o", "new"),
         Case("million values", "train-vqvae", "clips", "--config", "bomb.yaml", "-o", "new"),
-        Case("no folder or manifest", "train-vqvae", "nowhere", "--config", "video.yaml", "-o", "new"),
+        Case("no folder, manifest or shard", "train-vqvae", "nowhere", "--config", "video.yaml", "-o", "new"),
         Case("No data was named", "train-vqvae", "--config", "video.yaml", "-o", "new"),
         Case("holds no pictures or videos", "train-vqvae", "empty", "--config", "video.yaml", "-o", "new"),
         Case("1 of 1 files named in", "train-vqvae", "missing.jsonl", "--config", "video.yaml", "-o", "new"),

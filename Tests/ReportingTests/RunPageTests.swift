@@ -76,6 +76,28 @@ struct RunPageTests {
         for way in ["src=\"http", "href=", "url(", "@import", "fetch("] { #expect(!html.contains(way), "\(way)") }
     }
 
+    @Test(
+        "a single value is a dot; what steps took is drawn too, whatever became of its lines; skipped steps are counted"
+    )
+    func fewValues() throws {
+        let folder = try Folder([
+            "config.json": Data("{}".utf8),
+            "metrics.jsonl": Data(
+                (#"{"kind":"train","step":5,"loss":2}"# + "\n" + #"{"kind":"skipped","step":6,"total":3,"in_row":1}"#
+                    + "\n")
+                    .utf8),
+            "timing.jsonl": Data(
+                ##"{"step":5,"time":1.5,"seconds_per_step":0.25,"peak_bytes":281234567}"##.utf8 + [10]
+                    + Data("{\"st\n".utf8)),
+        ])
+        let run = try RunRecord(folder: folder.path)
+        #expect(run.timing.map(\.name) == ["seconds_per_step", "peak_megabytes"])
+        #expect(run.timing.map(\.points) == [[.init(step: 5, value: 0.25)], [.init(step: 5, value: 281.2)]])
+        let html = try RunPage(run).html()
+        #expect(html.components(separatedBy: "<circle class=\"line\"").count == 4)
+        #expect(html.contains("3 steps skipped") && html.contains("latest 281.2"))
+    }
+
     @Test("a run that has logged nothing yet has a page that says so")
     func empty() throws {
         let folder = try Folder(["config.json": Data("{}".utf8)])

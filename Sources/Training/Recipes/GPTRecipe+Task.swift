@@ -61,7 +61,7 @@ extension GPTRecipe {
         _ pretrained: PretrainedModel, _ vqvae: VQVAE, first: [String: Tensor]?, _ place: TrainingPlace
     ) throws -> GPTTask {
         let clips = try place.clips(self, randomCuts: false)
-        let text = try textTokenizer(captions: clips.training, place)
+        let text = try place.group.leaderFirst { try textTokenizer(captions: clips.training, place) }
         let filled = try modelArguments(pretrained, vqvae, vocabulary: text.vocabularySize)
         let built = try ModelRegistry.build(
             model, arguments.replacing(filled), seed: training.seed, isTrained: true)
@@ -73,11 +73,13 @@ extension GPTRecipe {
         let context = try MUGENTextTokenizer(text, contextLength: gpt.inputCapacity)
         let range = pretrained.media.pixelRange
         func coded(_ source: DatasetClips, _ name: String) throws -> GPTTask.Data {
-            let codes = try CodeCache(
-                gpt.vqvae, source, range: range,
-                path: place.isDry ? nil : place.folder.inside("\(name).codes.safetensors"),
-                limit: place.isDry ? training.batchSize : .max, shouldStop: place.shouldStop
-            ) { done in place.progress("\(name): ids of \(done)/\(source.count) clips") }
+            let codes = try place.group.leaderFirst {
+                try CodeCache(
+                    gpt.vqvae, source, range: range,
+                    path: place.isDry ? nil : place.folder.inside("\(name).codes.safetensors"),
+                    limit: place.isDry ? training.batchSize : .max, shouldStop: place.shouldStop
+                ) { done in place.progress("\(name): ids of \(done)/\(source.count) clips") }
+            }
             place.progress(nil)
             return GPTTask.Data(
                 codes: codes, prompts: (0..<source.count).map { context.encodeContext(source.caption($0)) })

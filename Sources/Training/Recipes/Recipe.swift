@@ -1,4 +1,5 @@
 import Checkpoints
+import Distributed
 import Foundation
 import JSON
 import Models
@@ -43,6 +44,8 @@ public struct TrainingPlace {
     public let isDry: Bool
     /// Whether the run goes on from a state of its own, so that it depends on no other model any more.
     public let isBegun: Bool
+    /// The processes that make it together; the first writes what the others read.
+    public let group: ProcessGroup
     /// Asked before each piece of long work.
     public let shouldStop: () -> Bool
     /// Told what a person should know.
@@ -52,13 +55,14 @@ public struct TrainingPlace {
 
     /// Describes a place.
     public init(
-        folder: RunFolder, isDry: Bool = false, isBegun: Bool = false,
+        folder: RunFolder, isDry: Bool = false, isBegun: Bool = false, group: ProcessGroup = .single,
         shouldStop: @escaping () -> Bool = { false }, note: @escaping @Sendable (String) -> Void = { _ in },
         progress: @escaping (String?) -> Void = { _ in }
     ) {
         self.folder = folder
         self.isDry = isDry
         self.isBegun = isBegun
+        self.group = group
         self.shouldStop = shouldStop
         self.note = note
         self.progress = progress
@@ -67,12 +71,20 @@ public struct TrainingPlace {
     /// The clips of a recipe.
     func clips(_ recipe: some Recipe, randomCuts: Bool) throws -> ClipSplits {
         let (training, note) = (recipe.training, note)
-        return try ClipSplits(
-            recipe.data, seed: training.seed, cacheFolder: isDry ? nil : URL(fileURLWithPath: folder.path),
-            randomCuts: randomCuts && training.overfitBatches == 0,
-            limit: training.overfitBatches > 0 ? training.overfitBatches * training.batchSize : nil,
-            shouldStop: shouldStop,
-            progress: { done, total in if done % 500 == 0 { note("decoded \(done) of \(total) files.") } })
+        let splits = try group.leaderFirst {
+            try ClipSplits(
+                recipe.data, seed: training.seed, cacheFolder: isDry ? nil : URL(fileURLWithPath: folder.path),
+                randomCuts: randomCuts && training.overfitBatches == 0,
+                limit: training.overfitBatches > 0 ? training.overfitBatches * training.batchSize : nil,
+                shouldStop: shouldStop,
+                progress: { done, total in if done % 500 == 0 { note("decoded \(done) of \(total) files.") } })
+        }
+        splits.notes.forEach(note)
+        guard !splits.skipped.isEmpty else { return splits }
+        for problem in splits.skipped.prefix(10) { note("left out: \(problem.item): \(problem.reason)") }
+        let list = isDry ? "'mmgen data check'" : folder.inside(ClipSplits.skippedName)
+        note("\(splits.skipped.count) items cannot be used and are left out; \(list) names them.")
+        return splits
     }
 }
 

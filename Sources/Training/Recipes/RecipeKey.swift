@@ -44,7 +44,8 @@ extension Recipe {
 
 extension DataSettings {
     static let descriptions = [
-        RecipeKey("path", "A folder of clips or a manifest; the command's argument goes before it.", "a string"),
+        RecipeKey(
+            "path", "A folder of clips, a manifest or tar shards; the command's argument goes before it.", "a string"),
         RecipeKey("frames", "Frames per clip.", "an integer from 1 to 4096"),
         RecipeKey(
             "frame_rate", "Frames per second at which clips are sampled; null: every frame.",
@@ -56,6 +57,15 @@ extension DataSettings {
             "validation_share", "The share of clips held out when the manifest names no splits.",
             "at least 0 and less than 1"),
         RecipeKey("validation_limit", "The most held-out clips that are measured.", "an integer from 0 to 1000000"),
+        RecipeKey(
+            "on_error", "What files that cannot be used do: stop the run before its first step, or are left out.",
+            "one of \"stop\", \"skip\""),
+        RecipeKey(
+            "cache_bytes",
+            "The most bytes of decoded frames that are kept on disk, of training and of validation each; or \"64GB\".",
+            "a number of bytes from 0 on"),
+        RecipeKey(
+            "cache_folder", "A folder for decoded frames that runs share; empty: each run keeps its own.", "a string"),
     ]
 }
 

@@ -50,7 +50,7 @@ struct TrainingOptions: ParsableArguments {
     ///   - source: a file or a recipe's name; `nil` for the defaults.
     ///   - members: what other flags state: a key with dots, and its value.
     func configuration(_ source: String?, _ members: [(key: String, value: JSONValue?)]) throws -> JSONFields {
-        if let threads { Threads.count = threads }
+        _ = try Processes.meet(threads: threads)
         if resume, source != nil || !overrides.isEmpty {
             throw VerbError("A resumed run keeps its recipe; leave out --config and --set.")
         }
@@ -60,6 +60,7 @@ struct TrainingOptions: ParsableArguments {
         for (key, value) in members + [("training.overfit_batches", counted)] {
             if let value { object = ConfigurationFile.assigning(value, at: key, in: object) }
         }
+        if !resume { try Processes.sharePasses(&object, batchSize: TrainingSettings().batchSize) }
         return JSONFields(
             object, source: resume ? RunFolder(output).configPath : source ?? "the recipe",
             overridden: overrides.map { String($0.prefix { $0 != "=" }) })

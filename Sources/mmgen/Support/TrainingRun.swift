@@ -1,4 +1,5 @@
 import Checkpoints
+import Distributed
 import Foundation
 import JSON
 import NeuralNets
@@ -10,6 +11,7 @@ struct TrainingRun {
     let options: TrainingOptions
     let console: Console
     private let folder: RunFolder
+    private let group = Processes.group ?? .single
 
     init(_ options: TrainingOptions, _ console: Console) {
         self.options = options
@@ -23,7 +25,7 @@ struct TrainingRun {
     func train(_ recipe: some Recipe) throws {
         let progress = ProgressLine(console)
         let place = TrainingPlace(
-            folder: folder, isDry: options.dryRun, isBegun: options.resume && folder.hasCheckpoints,
+            folder: folder, isDry: options.dryRun, isBegun: options.resume && folder.hasCheckpoints, group: group,
             shouldStop: { Interruption.flag.isSet }, note: { [console] in console.note($0) },
             progress: { text in text.map { progress.update($0) } ?? progress.clear() })
         if options.dryRun { try folder.refuseExisting() }
@@ -31,25 +33,46 @@ struct TrainingRun {
         if options.dryRun {
             let task = try makeTask()
             announce(task, recipe.training)
-            return try show(Trainer(task, settings: recipe.training, folder: folder).dryRun(), recipe)
+            let found = try Trainer(task, settings: recipe.training, folder: folder, group: group).dryRun()
+            try group.finish()
+            return try show(found, recipe)
         }
-        try folder.exclusively(newRun: options.resume ? nil : recipe.json) {
+        try alone(recipe) {
             if options.resume, folder.isFinished(recipe.training) {
                 console.note("the run is finished: \(folder.lastStep) steps were made.")
                 console.result(folder.modelPath)
+                try group.finish()
                 return summarize(recipe.training, isFinished: true)
             }
             try run(makeTask(), settings: recipe.training)
         }
     }
 
+    /// Does the whole run while nobody else can use its folder: the leader has it, and the others do as it does.
+    private func alone(_ recipe: some Recipe, _ body: () throws -> Void) throws {
+        guard group.isLeader else {
+            try group.barrier()
+            return try body()
+        }
+        try folder.exclusively(newRun: options.resume ? nil : recipe.json) {
+            try group.barrier()
+            try body()
+        }
+    }
+
     private func announce(_ task: any TrainingTask, _ settings: TrainingSettings) {
         console.note(
             "seed \(settings.seed), \(task.itemCount) clips, \(task.module.parameterCount) parameters, "
-                + "\(Threads.count) threads (\(instructionSet)).")
+                + "\(machine) (\(instructionSet)).")
         if task.heldOutCount == 0 {
             console.note("no clip is held out, so nothing is evaluated; raise data.validation_share or name a split.")
         }
+    }
+
+    /// What a run computes on.
+    private var machine: String {
+        let threads = "\(Threads.count) thread\(Threads.count == 1 ? "" : "s")"
+        return group.size == 1 ? threads : "\(group.size) processes of \(threads)"
     }
 
     /// Trains, and prints progress to standard error and written files to standard output.
@@ -58,7 +81,7 @@ struct TrainingRun {
         let progress = ProgressLine(console)
         var lastMetrics: Metrics = []
         let trainer = Trainer(
-            task, settings: settings, folder: folder, shouldStop: { Interruption.flag.isSet },
+            task, settings: settings, folder: folder, group: group, shouldStop: { Interruption.flag.isSet },
             report: { event in
                 switch event {
                 case .resumed(let step): console.note("going on from step \(step).")
@@ -77,6 +100,7 @@ struct TrainingRun {
                 }
             })
         let outcome = try trainer.run(resumes: options.resume)
+        try group.finish()
         progress.clear()
         summarize(settings, isFinished: outcome == .finished, lastMetrics)
         if case .stopped(let step) = outcome {
@@ -87,7 +111,7 @@ struct TrainingRun {
 
     /// The one document of `--json`.
     private func summarize(_ settings: TrainingSettings, isFinished: Bool, _ metrics: Metrics = []) {
-        guard console.isJSON else { return }
+        guard console.isJSON, !console.isSilent else { return }
         var object: JSONObject = ["run": .string(folder.path), "seed": .integer(Int(clamping: settings.seed))]
         for (name, value) in metrics { object[name] = .number(value) }
         if isFinished { object["model"] = .string(folder.modelPath) }
@@ -113,7 +137,7 @@ struct TrainingRun {
                 console.note("the disk has too little room for \(Self.size(found.bytesInAll)).")
             }
         }
-        guard console.isJSON else { return }
+        guard console.isJSON, !console.isSilent else { return }
         var object: JSONObject = [
             "run": .string(folder.path), "parameters": .integer(found.parameters), "clips": .integer(found.items),
             "held_out": .integer(found.heldOut), "seconds_per_step": .number(found.secondsPerStep),

@@ -5,6 +5,7 @@ import Evaluation
 import Foundation
 import Generation
 import JSON
+import Media
 import Models
 import Tensors
 
@@ -191,11 +192,13 @@ struct Evaluate: ParsableCommand {
             let url = URL(fileURLWithPath: path)
             var isFolder: ObjCBool = false
             let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
-            if exists, !isFolder.boolValue, !["jsonl", "ndjson", "csv"].contains(url.pathExtension.lowercased()) {
-                entries.append(ClipSet.Entry(url: url))
+            if exists, !isFolder.boolValue,
+                !["jsonl", "ndjson", "csv", "tar", "txt"].contains(url.pathExtension.lowercased())
+            {
+                entries.append(ClipSet.Entry(MediaSource(url)))
             } else {
                 entries += try Manifest(contentsOf: url).entries.map {
-                    ClipSet.Entry(url: $0.url, start: $0.start ?? 0, end: $0.end)
+                    ClipSet.Entry($0.source, start: $0.start ?? 0, end: $0.end)
                 }
             }
         }
@@ -253,7 +256,7 @@ struct Evaluate: ParsableCommand {
             let input = try ClipInputOptions.parse(
                 (frames.count.map { ["--frames", "\($0)"] } ?? []) + (size.map { ["--size", $0] } ?? [])
                     + (entry.start > 0 ? ["--start", "\(entry.start)"] : []))
-            try usage.add(coding.ids(of: input.read(entry.url.path, model, coding, console).frames))
+            try usage.add(coding.ids(of: input.read(entry.source, model, coding, console).frames))
         }
         return usage.results().map { result in
             var result = result

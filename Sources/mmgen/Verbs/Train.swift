@@ -17,7 +17,7 @@ struct Train: ParsableCommand {
     @Argument(help: ArgumentHelp("The recipe; a resumed run has its own.", valueName: "recipe"))
     var recipe: String?
 
-    @Argument(help: ArgumentHelp("A folder of clips or a manifest.", valueName: "data"))
+    @Argument(help: ArgumentHelp("A folder of clips, a manifest or shards.", valueName: "data"))
     var data: String?
 
     @OptionGroup var training: TrainingOptions

@@ -7,15 +7,15 @@ struct TrainGPT: ParsableCommand {
         commandName: "train-gpt",
         abstract: "Train a GPT that turns captions into clips.",
         discussion: """
-            DATA is a folder of media with captions beside them, or a manifest. --tokenizer names the model directory \
-            that train-vqvae wrote. The clips' ids are extracted once and kept in the run's folder, beside config.json \
+            DATA is a folder of media with captions beside them, a manifest or WebDataset's tar shards. --tokenizer names \
+            the model directory that train-vqvae wrote. The clips' ids are extracted once and kept in the run's folder, beside config.json \
             (every key of the recipe), metrics.jsonl, checkpoints, samples and, at the end, the model directory `model`.
 
             Control-C saves the state; --resume goes on from it, or from the last checkpoint of a run that was \
             killed, and ends with the same bits as a run that was never stopped.
             """)
 
-    @Argument(help: ArgumentHelp("A folder of captioned clips or a manifest.", valueName: "data"))
+    @Argument(help: ArgumentHelp("A folder of captioned clips, a manifest or shards.", valueName: "data"))
     var data: String?
 
     @Option(name: .long, help: ArgumentHelp("The model directory of the VQVAE.", valueName: "dir"))

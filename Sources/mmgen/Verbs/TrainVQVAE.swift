@@ -7,15 +7,15 @@ struct TrainVQVAE: ParsableCommand {
         commandName: "train-vqvae",
         abstract: "Train a tokenizer (VQVAE) on clips or pictures.",
         discussion: """
-            DATA is a folder of media, or a manifest (.jsonl, .csv). The run's folder receives config.json (every key \
-            of the recipe), metrics.jsonl, checkpoints, pictures of reconstructions and, at the end, the model \
-            directory `model`.
+            DATA is a folder of media, a manifest (.jsonl, .csv) or WebDataset's tar shards. The run's folder receives \
+            config.json (every key of the recipe), metrics.jsonl, checkpoints, pictures of reconstructions and, at the end, \
+            the model directory `model`.
 
             Control-C saves the state; --resume goes on from it, or from the last checkpoint of a run that was \
             killed, and ends with the same bits as a run that was never stopped.
             """)
 
-    @Argument(help: ArgumentHelp("A folder of clips or a manifest.", valueName: "data"))
+    @Argument(help: ArgumentHelp("A folder of clips, a manifest or shards.", valueName: "data"))
     var data: String?
 
     @Option(
