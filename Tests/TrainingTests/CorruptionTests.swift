@@ -173,17 +173,17 @@ private final class FaultyLayer: FileLayer, @unchecked Sendable {
         let place = try place("line")
         let name = "checkpoints/step-00000003/trainer.json"
         let text = String(decoding: try place.bytes(name), as: UTF8.self)
+        let whole = try JSONValue.parse(text)
         try Data(text.replacingOccurrences(of: "\"format\": 2", with: "\"format\": 3").utf8)
             .write(to: URL(fileURLWithPath: place.file(name)))
         let notes = try #require(try place.folder.loadLatest()?.notes)
         #expect(notes[0].contains("has the format 3; this version reads those from 1 to 2"), "\(notes)")
-        // As version 0.1 wrote it.
-        var manifest = try #require(JSONValue.parse(text).objectValue)
-        for key in ["skipped", "skipped_in_row", "best", "evaluations_since_best", "finished", "crc32"] {
-            manifest[key] = nil
-        }
-        manifest["format"] = 1
-        try Data(JSONValue.object(manifest).serialized(pretty: true).utf8)
+        // As it was before checkpoints stated a checksum of themselves.
+        var old = JSONObject()
+        let first: Set = ["step", "metrics_length", "data", "files"]
+        for (key, value) in whole.objectValue?.members ?? [] where first.contains(key) { old[key] = value }
+        old["format"] = 1
+        try Data(JSONValue.object(old).serialized(pretty: true).utf8)
             .write(to: URL(fileURLWithPath: place.file(name)))
         let found = try #require(try place.folder.loadLatest())
         #expect(found.state.step == 3 && found.notes == [], "\(found.notes)")
