@@ -98,7 +98,9 @@ public final class Trainer {
             try restore(state)
             metricsLength = state.metricsLength
             // A power cut can bring back what was removed.
-            folder.removeOld(before: progress, keep: settings.keepCheckpoints, retainsBest: settings.retainsBest)
+            if group.isLeader {
+                folder.removeOld(before: progress, keep: settings.keepCheckpoints, retainsBest: settings.retainsBest)
+            }
             report(.resumed(step: state.step))
         }
         try requireSameStart()
