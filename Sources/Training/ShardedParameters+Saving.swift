@@ -37,7 +37,8 @@ extension ShardedParameters {
     func fetch(_ part: String, _ name: String, _ outline: Tensor, from parts: Parts) throws -> Tensor {
         guard shape(ofName: name) != nil else { return outline }
         _ = try group.allGather(Array("\(part)\t\(name)".utf8))
-        let bytes = try Array(group.gather(piece(part, name, parts)).joined())
+        var bytes: [UInt8] = []
+        for part in try group.gather(piece(part, name, parts)) { bytes += part }
         return try bytes.withUnsafeBytes { try Tensor(bytes: $0, shape: outline.shape, dtype: outline.dtype) }
     }
 

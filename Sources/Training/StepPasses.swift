@@ -91,6 +91,10 @@ struct StepPasses {
         let sums = GradientSums(parameters, group, shares, sharded)
         let awaitsData = group.size > 1 ? task.module.modules.compactMap { $0.module as? any InitializedByData } : []
         var waiting = awaitsData.filter(\.awaitsData)
+        if let sharded, !waiting.isEmpty {
+            try goThroughFirstPass(step, &waiting)
+            sharded.releaseAll()
+        }
         var reports: [PassReport] = []
         for pass in shares.passes(of: group.rank) {
             let (items, data) = try clock.wait { try loader.next() }
@@ -114,6 +118,24 @@ struct StepPasses {
             observations: reports.map(\.observations), values: all.values, group: group, shares: shares)
         return StepSums(
             gradients: byKey, metrics: all.metrics, losses: all.losses, statistics: statistics)
+    }
+
+    /// Goes through the first pass in every process, in step, so that modules get their first values from it: none can wait
+    /// for another while blocks in pieces are put together by all.
+    private func goThroughFirstPass(_ step: Int, _ modules: inout [any InitializedByData]) throws {
+        let before = modules.map { $0.buffers.map(\.buffer.wrappedValue) }
+        let items = Array(items(step).prefix(settings.batchSize / settings.accumulation))
+        let context = ForwardContext(
+            training: key.derived("forward", step, 0), checkpointsActivations: true, precision: settings.precision,
+            observations: PassObservations())
+        _ = try task.loss(items, data: task.reader(items), key: key.derived("data", step, 0), context)
+        // The process that computes this pass does it anew, from where it was.
+        if group.isLeader {
+            for (module, values) in zip(modules, before) {
+                for (entry, value) in zip(module.buffers, values) { entry.buffer.wrappedValue = value }
+            }
+        }
+        modules = []
     }
 
     /// Gives every process the first values that the first pass gave to modules in this one.
