@@ -2,9 +2,9 @@
 # Installs the Debian packages that building needs, if any is missing. Asks for nothing where all are there.
 set -euo pipefail
 
-packages=(libopenblas-dev libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libavfilter-dev zlib1g-dev pkg-config)
-# The tests make some of their clips with the ffmpeg command.
-[ "${1:-}" = tests ] && packages+=(ffmpeg)
+packages=(libopenblas-dev libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libavfilter-dev zlib1g-dev libopenmpi-dev pkg-config)
+# The tests make some of their clips with the ffmpeg command, and train in several processes with mpirun.
+[ "${1:-}" = tests ] && packages+=(ffmpeg openmpi-bin)
 
 missing=()
 for package in "${packages[@]}"; do

@@ -69,16 +69,9 @@ public struct MachineDescription: Sendable, Hashable {
         let environment = ProcessInfo.processInfo.environment
         let names = ["OPENBLAS_CORETYPE"]
         return MachineDescription(
-            processor: processorName(), processors: ProcessInfo.processInfo.activeProcessorCount,
+            processor: processorName, processors: ProcessInfo.processInfo.activeProcessorCount,
             instructionSet: Tensors.instructionSet, memory: MachineMemory.byteCount,
             system: ProcessInfo.processInfo.operatingSystemVersionString,
             distortion: names.compactMap { name in environment[name].map { "\(name)=\($0)" } }.first)
-    }
-
-    private static func processorName() -> String {
-        let text = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
-        let line = text.split(separator: "\n").first { $0.hasPrefix("model name") }
-        let name = line?.split(separator: ":", maxSplits: 1).last?.trimmingCharacters(in: .whitespaces)
-        return name ?? "unknown processor"
     }
 }

@@ -16,10 +16,16 @@
 #define SIDE_DATA av_stream_get_side_data
 #endif
 
+#if LIBAVFORMAT_VERSION_MAJOR >= 61
+#define WRITE_ARGUMENT int (*write)(void *, const uint8_t *, int)
+#else
+#define WRITE_ARGUMENT int (*write)(void *, uint8_t *, int)
+#endif
+
 #define FUNCTIONS(F) \
     F(av_buffersink_get_frame) F(av_buffersrc_add_frame) F(av_d2q) F(av_dict_free) F(av_dict_get) F(av_dict_set) \
     F(av_frame_alloc) F(av_frame_free) F(av_frame_get_buffer) F(av_frame_get_side_data) F(av_frame_ref) \
-    F(av_frame_unref) F(av_get_pix_fmt_name) F(av_interleaved_write_frame) F(av_log_set_level) F(av_packet_alloc) \
+    F(av_frame_unref) F(av_freep) F(av_get_pix_fmt_name) F(av_interleaved_write_frame) F(av_log_set_level) F(av_malloc) F(av_packet_alloc) \
     F(av_packet_free) F(av_packet_rescale_ts) F(av_packet_unref) F(av_pix_fmt_desc_get) F(av_read_frame) \
     F(av_seek_frame) F(av_strdup) F(SIDE_DATA) F(av_strerror) F(av_write_trailer) F(avcodec_alloc_context3) \
     F(avcodec_find_decoder) F(avcodec_find_encoder_by_name) F(avcodec_flush_buffers) F(avcodec_free_context) \
@@ -29,8 +35,8 @@
     F(avfilter_graph_free) F(avfilter_graph_parse_ptr) F(avfilter_inout_alloc) F(avfilter_inout_free) \
     F(avformat_alloc_context) F(avformat_alloc_output_context2) F(avformat_close_input) F(avformat_find_stream_info) \
     F(avformat_free_context) F(avformat_index_get_entries_count) F(avformat_index_get_entry) F(avformat_new_stream) \
-    F(avformat_open_input) F(avformat_write_header) F(avio_closep) F(avio_flush) F(avio_open) F(avio_open2) \
-    F(sws_freeContext) F(sws_getCoefficients) F(sws_getContext) F(sws_scale) F(sws_setColorspaceDetails)
+    F(avformat_open_input) F(avformat_write_header) F(avio_alloc_context) F(avio_closep) F(avio_context_free) \
+    F(avio_flush) F(avio_open) F(sws_freeContext) F(sws_getCoefficients) F(sws_getContext) F(sws_scale) F(sws_setColorspaceDetails)
 
 // clang-format off
 struct functions {
@@ -119,10 +125,12 @@ AVFrameSideData *av_frame_get_side_data(const AVFrame *frame, enum AVFrameSideDa
 }
 int av_frame_ref(AVFrame *dst, const AVFrame *src) { return loaded()->av_frame_ref(dst, src); }
 void av_frame_unref(AVFrame *frame) { loaded()->av_frame_unref(frame); }
+void av_freep(void *ptr) { loaded()->av_freep(ptr); }
 const char *av_get_pix_fmt_name(enum AVPixelFormat pix_fmt) { return loaded()->av_get_pix_fmt_name(pix_fmt); }
 int av_interleaved_write_frame(AVFormatContext *s, AVPacket *pkt) {
     return loaded()->av_interleaved_write_frame(s, pkt);
 }
+void *av_malloc(size_t size) { return loaded()->av_malloc(size); }
 AVPacket *av_packet_alloc(void) { return loaded()->av_packet_alloc(); }
 void av_packet_free(AVPacket **pkt) { loaded()->av_packet_free(pkt); }
 void av_packet_rescale_ts(AVPacket *pkt, AVRational tb_src, AVRational tb_dst) {
@@ -216,12 +224,15 @@ int avformat_open_input(AVFormatContext **ps, const char *url, const AVInputForm
 int avformat_write_header(AVFormatContext *s, AVDictionary **options) {
     return loaded()->avformat_write_header(s, options);
 }
+AVIOContext *avio_alloc_context(
+    unsigned char *buffer, int buffer_size, int write_flag, void *opaque, int (*read)(void *, uint8_t *, int),
+    WRITE_ARGUMENT, int64_t (*seek)(void *, int64_t, int)) {
+    return loaded()->avio_alloc_context(buffer, buffer_size, write_flag, opaque, read, write, seek);
+}
 int avio_closep(AVIOContext **s) { return loaded()->avio_closep(s); }
+void avio_context_free(AVIOContext **s) { loaded()->avio_context_free(s); }
 void avio_flush(AVIOContext *s) { loaded()->avio_flush(s); }
 int avio_open(AVIOContext **s, const char *url, int flags) { return loaded()->avio_open(s, url, flags); }
-int avio_open2(AVIOContext **s, const char *url, int flags, const AVIOInterruptCB *int_cb, AVDictionary **options) {
-    return loaded()->avio_open2(s, url, flags, int_cb, options);
-}
 void sws_freeContext(struct SwsContext *swsContext) { loaded()->sws_freeContext(swsContext); }
 const int *sws_getCoefficients(int colorspace) { return loaded()->sws_getCoefficients(colorspace); }
 struct SwsContext *sws_getContext(

@@ -105,12 +105,13 @@ static operand rows_of(const attention_job *job, const void *base, long first, l
 }
 static operand turned(operand x) { return (operand){x.at, x.col, x.row, x.kind}; }
 
-// A row as floats: where they lie, or widened into `wide`.
-static const float *float_row(operand x, long row, long count, float *wide) {
-    const operand from = part(x, row, 0);
-    if (x.kind != kind_halves) return from.at;
-    widen(count, from.at, wide);
-    return wide;
+// The product of a row of each, in the order of the products of matrices.
+static float dot_of_rows(operand x, operand y, long row, long count) {
+    const void *a = part(x, row, 0).at, *b = part(y, row, 0).at;
+    if (x.kind == kind_halves) return dot_of_halves(a, b, count);
+    float sum = 0;
+    for (long c = 0; c < count; c++) sum += ((const float *)a)[c] * ((const float *)b)[c];
+    return sum;
 }
 
 static void attention_forward_task(void *context, long task) {
@@ -172,8 +173,8 @@ static void attention_backward_task(void *context, long index) {
     const head_offsets at = head_at(s, index);
     const int halves = job->kind == kind_halves;
     const long row_step = divide_up(most(1, s->keys), MM_LANES) * MM_LANES + MM_LANES;
-    float *p = mm_scratch_take(sizeof(float) * ((2 * backward_queries + 1) * row_step + 2 * s->value_dim));
-    float *g = p + backward_queries * row_step, *factors = g + backward_queries * row_step, *wide = factors + row_step;
+    float *p = mm_scratch_take(sizeof(float) * (2 * backward_queries + 1) * row_step);
+    float *g = p + backward_queries * row_step, *factors = g + backward_queries * row_step;
     const operand keys_here = rows_of(job, job->k, at.k, s->k_step[2]), values = rows_of(job, job->v, at.v, s->v_step[2]);
     for (long j = 0; j < s->keys; j++) {
         memset(job->gk + at.k + j * s->k_step[2], 0, sizeof(float) * s->key_dim);
@@ -200,12 +201,8 @@ static void attention_backward_task(void *context, long index) {
                 drop_factors(job, index, first + r, factors, keys);
                 multiply_row(g_row, factors, keys);
             }
-            const float *go_row = float_row(go, r, s->value_dim, wide);
-            const float *o_row = float_row(o, r, s->value_dim, wide + s->value_dim);
             // In the order of the product above: where a query sees one key only, the two cancel.
-            float mean = 0;
-            for (long c = 0; c < s->value_dim; c++) mean += go_row[c] * o_row[c];
-            const vf shift = splat(mean), scale = splat((float)s->scale);
+            const vf shift = splat(dot_of_rows(go, o, r, s->value_dim)), scale = splat((float)s->scale);
             // Rows have a vector to spare: the last one may run over.
             for (long j = 0; j < keys; j += MM_LANES)
                 store(g_row + j, load(p_row + j) * (load(g_row + j) - shift) * scale);

@@ -26,10 +26,12 @@ static void spread_tile(const conv_phase *p, const float *tile, long tile_row, l
 // A tile of columns, packing each block of k of its panels: every value serves all rows.
 static void multiply_columns(const conv_job *job, const conv_phase *p, const float *x, long first_row, long rows,
                           long position, long columns, float *c, long c_row) {
-    const long panels = divide_up(columns, MM_PANEL), taps = gather_taps(&p->from);
-    const long blocks = most(1, divide_up(p->k, depth_block));
-    const long depth_most = divide_up(p->k, blocks) + 1;
+    const int unit = halves_per_lane == 1 ? 1 : job->unit;
+    const long panels = divide_up(columns, MM_PANEL), taps = gather_taps(&p->from), lanes = lanes_of(p->k, unit);
+    const long blocks = most(1, divide_up(lanes, depth_block));
+    const long depth_most = divide_up(lanes, blocks) + 1;
     float *b = mm_scratch_take(sizeof(float) * (panels * depth_most * MM_PANEL + MM_PANEL));
+    float *wide = unit > 1 ? mm_scratch_take(sizeof(float) * (unit * depth_most * MM_PANEL + MM_PANEL)) : NULL;
     segment *segments = mm_scratch_take((sizeof(segment) * MM_PANEL * taps + sizeof(int32_t) * (taps + 1)) * panels + 64);
     int32_t *starts = (int32_t *)(segments + MM_PANEL * taps * panels);
     for (long panel = 0; panel < panels; panel++) {
@@ -37,16 +39,20 @@ static void multiply_columns(const conv_job *job, const conv_phase *p, const flo
         trace_run(&p->from, position + panel * MM_PANEL, least(MM_PANEL, columns - panel * MM_PANEL), &run);
     }
     for (long block = 0; block < blocks; block++) {
-        const long k0 = block * p->k / blocks, k1 = (block + 1) * p->k / blocks, depth = k1 - k0;
+        const long k0 = block * lanes / blocks, k1 = (block + 1) * lanes / blocks, depth = k1 - k0;
+        const long first = k0 * unit, last = least(p->k, k1 * unit);
         const epilogue *finish = job->has_finish && block == blocks - 1 ? &job->finish : NULL;
         for (long panel = 0; panel < panels; panel++) {
             const traced_run run = {segments + panel * MM_PANEL * taps, starts + panel * (taps + 1)};
-            gather_panel(&p->from, &run, x, k0, k1, b + panel * depth * MM_PANEL);
+            gather_panel(&p->from, &run, x, first, last, wide ? wide : b + panel * depth * MM_PANEL);
+            if (wide) pair_rows(last - first, MM_PANEL, wide, b + panel * depth * MM_PANEL);
         }
         for (long r = 0; r < rows; r += conv_tile_rows)
-            multiply_block(least(conv_tile_rows, rows - r), columns, depth, p->a + (first_row + r) * p->k + k0, p->k, 0, b,
-                           MM_PANEL, depth * MM_PANEL, c + r * c_row, c_row, block > 0, finish, first_row + r, 0);
+            multiply_block(least(conv_tile_rows, rows - r), columns, depth, p->a + (first_row + r) * lanes + k0, lanes,
+                           wide ? form_pairs : form_plain, b, MM_PANEL, depth * MM_PANEL, c + r * c_row, c_row, block > 0,
+                           finish, first_row + r, 0);
     }
+    if (wide) mm_scratch_give(wide);
     mm_scratch_give(segments);
     mm_scratch_give(b);
 }
@@ -74,6 +80,19 @@ static void conv_task(void *context, long index) {
     }
 }
 
+// The weights of all phases in pairs.
+static float *pair_weights(conv_job *job) {
+    long lanes = 0;
+    for (long i = 0; i < job->phases; i++) lanes += job->rows * lanes_of(job->phase[i].k, job->unit);
+    float *pairs = mm_scratch_take(sizeof(float) * most(1, lanes)), *next = pairs;
+    for (conv_phase *p = job->phase; p < job->phase + job->phases; p++) {
+        pack_rows_of(job->unit, job->rows, p->k, floats_at(p->a, p->k, 1), next);
+        p->a = next;
+        next += job->rows * lanes_of(p->k, job->unit);
+    }
+    return pairs;
+}
+
 static void run_conv(conv_job *job) {
     if (job->rows <= few_most_rows && job->phase[0].from.axis[2].step == 1 && job->phase[0].from.axis[1].step == 1 &&
         job->phase[0].from.axis[0].step == 1) {
@@ -82,6 +101,7 @@ static void run_conv(conv_job *job) {
     }
     run_winograd(job);
     if (job->phases == 0) return;
+    float *pairs = halves_per_lane > 1 && job->unit > 1 ? pair_weights(job) : NULL;
     const long threads = mm_thread_count();
     double work = 0;
     for (long i = 0; i < job->phases; i++)
@@ -107,6 +127,7 @@ static void run_conv(conv_job *job) {
         }
     }
     mm_parallel(job->samples * job->tiles * job->phases * job->row_tiles, conv_task, job);
+    if (pairs) mm_scratch_give(pairs);
 }
 
 // ---- Forward ---------------------------------------------------------------------------------------------------------
@@ -121,6 +142,7 @@ static gather forward_gather(const mm_conv *s, const float *x, long *offsets) {
 }
 
 static long all_taps(const mm_conv *s) { return s->kernel[0] + s->kernel[1] + s->kernel[2]; }
+static int unit_of_conv(const mm_conv *s) { return s->halves ? halves_per_lane : 1; }
 
 static void conv_forward(const mm_conv *s, const float *x, const float *w, const float *bias, int activation, float *y) {
     const long positions = volume(s->out_size);
@@ -129,7 +151,8 @@ static void conv_forward(const mm_conv *s, const float *x, const float *w, const
     conv_phase phase = {.from = forward_gather(s, x, offsets), .a = w, .rows = s->out_channels,
                         .k = s->in_channels * volume(s->kernel), .positions = positions, .direct = 1,
                         .step = {s->out_size[1] * s->out_size[2], s->out_size[2], 1}};
-    conv_job job = {.samples = s->batch, .rows = s->out_channels, .x_step = s->in_channels * volume(s->in_size),
+    conv_job job = {.samples = s->batch, .unit = unit_of_conv(s), .rows = s->out_channels,
+                    .x_step = s->in_channels * volume(s->in_size),
                     .y_step = s->out_channels * positions, .y_row = positions, .x = x, .y = y,
                     .finish = {bias, 1, activation}, .has_finish = bias || activation != MM_IDENTITY, .phases = 1,
                     .turns = {1, 1, 1}, .phase = &phase};
@@ -238,7 +261,8 @@ static void conv_backward_data(const mm_conv *s, const float *gy, long gy_step, 
     weight_packing packing = {s, w, phase, taps, phases};
     mm_parallel(divide_up(s->in_channels, packed_channels), pack_phase_weights, &packing);
 
-    conv_job job = {.samples = s->batch, .rows = s->in_channels, .x_step = s->out_channels * gy_step,
+    conv_job job = {.samples = s->batch, .unit = unit_of_conv(s), .rows = s->in_channels,
+                    .x_step = s->out_channels * gy_step,
                     .y_step = s->in_channels * gx_step, .y_row = gx_step, .x = gy, .y = gx,
                     .finish = {bias, 1, activation}, .has_finish = bias || activation != MM_IDENTITY, .phases = phases,
                     .turns = {s->stride[0], s->stride[1], s->stride[2]}, .phase = phase};

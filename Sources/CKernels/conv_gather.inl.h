@@ -69,47 +69,6 @@ static segment *trace(const gather *g, long tap, long position, long count, segm
     return next;
 }
 
-// Every other float of two vectors.
-MM_INLINE vf even_lanes(vf a, vf b) {
-#if MM_LANES == 4
-    return __builtin_shufflevector(a, b, 0, 2, 4, 6);
-#elif MM_LANES == 8
-    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
-#else
-    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-#endif
-}
-
-MM_INLINE vf odd_lanes(vf a, vf b) {
-#if MM_LANES == 4
-    return __builtin_shufflevector(a, b, 1, 3, 5, 7);
-#elif MM_LANES == 8
-    return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
-#else
-    return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-#endif
-}
-
-// Two vectors in turn, one lane of each at a time: the first half of the result, and the second.
-MM_INLINE vf front_pairs(vf a, vf b) {
-#if MM_LANES == 4
-    return __builtin_shufflevector(a, b, 0, 4, 1, 5);
-#elif MM_LANES == 8
-    return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
-#else
-    return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-#endif
-}
-MM_INLINE vf back_pairs(vf a, vf b) {
-#if MM_LANES == 4
-    return __builtin_shufflevector(a, b, 2, 6, 3, 7);
-#elif MM_LANES == 8
-    return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
-#else
-    return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-#endif
-}
-
 // Copies segments to consecutive floats at `to`. Whole vectors are written: up to MM_LANES - 1 floats past the end are
 // spoilt, so what follows there must be written later.
 MM_INLINE void copy_segments(const segment *s, const segment *stop, const float *channel, long step, const float *end,

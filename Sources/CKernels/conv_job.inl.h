@@ -3,7 +3,7 @@
 // Memory: descriptions only; they point at the caller's tensors and at scratch of the calling function.
 typedef struct {
     gather from;
-    const float *a;  // [rows, channels read * taps]
+    const float *a;  // [rows, channels read * taps], in lanes of the job
     long rows, k, positions, columns_per_task, tiles;
     // Where the columns go: position (d, h, w) of the phase is element origin + d*step[0] + h*step[1] + w*step[2].
     int direct;  // columns are consecutive in the output
@@ -17,6 +17,7 @@ typedef struct {
     float *y;
     epilogue finish;
     int has_finish;
+    int unit;            // numbers of a lane: more than one if operands hold 16-bit floats and there is an instruction for them
     long phases, tiles;  // tiles of the phase that has most
     long turns[3];       // how many phases take turns along each axis; along the width they follow each other
     conv_phase *phase;

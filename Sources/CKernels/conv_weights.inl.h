@@ -2,26 +2,36 @@
 //
 // Memory: computed transposed, [in channels * taps, out channels], in scratch, so that gy (transposed into panels of out
 // channels, a stretch of positions at a time) fills the lanes, and the input's rows are plain strips of positions, copied
-// by segment without any transposition. The result is turned round into gw at the end.
+// by segment without any transposition; where lanes hold pairs, of two positions. The result is turned round into gw at the
+// end.
 typedef struct {
     gather from;
     const float *x, *gy;  // of the current sample
     long rows, columns, positions;
     long first, depth;    // the current stretch of positions
-    float *panels;        // [panel of out channels][depth][MM_PANEL]
+    int unit;             // of them in a lane
+    float *panels;        // [panel of out channels][lanes of depth][MM_PANEL]
     float *sum;           // [rows, panels * MM_PANEL]
     int from_sum;
     long row_piece, row_tiles, panel_piece, panel_tiles, total_panels;
     float *gw;
 } weights_job;
 
+static inline int unit_of_weights(const weights_job *job) { return halves_per_lane == 1 ? 1 : job->unit; }
+
+// Where position k0 of a panel of the stretch lies.
+static float *gradient_panel(const weights_job *job, long panel, long k0) {
+    const int unit = unit_of_weights(job);
+    return job->panels + (panel * lanes_of(job->depth, unit) + k0 / unit) * MM_PANEL;
+}
+
 static void pack_gradient_task(void *context, long index) {
     const weights_job *job = context;
     const long blocks = divide_up(job->depth, depth_block), panel = index / blocks, block = index % blocks;
     const long k0 = block * depth_block, depth = least(depth_block, job->depth - k0);
-    pack_panel(least(MM_PANEL, job->columns - panel * MM_PANEL), depth,
-               floats_at(job->gy + panel * MM_PANEL * job->positions + job->first + k0, 1, job->positions),
-               job->panels + (panel * job->depth + k0) * MM_PANEL);
+    pack_panel_of(unit_of_weights(job), least(MM_PANEL, job->columns - panel * MM_PANEL), depth,
+                  floats_at(job->gy + panel * MM_PANEL * job->positions + job->first + k0, 1, job->positions),
+                  gradient_panel(job, panel, k0));
 }
 
 static void weights_task(void *context, long index) {
@@ -31,6 +41,7 @@ static void weights_task(void *context, long index) {
     const long panels = least(job->panel_piece, job->total_panels - panel);
     const long taps = gather_taps(&job->from), sum_row = job->total_panels * MM_PANEL;
     const long strip = depth_block + MM_LANES;  // room for the copies' last vectors
+    const int unit = unit_of_weights(job);
     float *strips = mm_scratch_take(sizeof(float) * (rows * strip + MM_LANES));
     segment *segments = mm_scratch_take((sizeof(segment) * depth_block + sizeof(int32_t)) * taps + 64);
     traced_run run = {segments, (int32_t *)(segments + depth_block * taps)};
@@ -48,9 +59,10 @@ static void weights_task(void *context, long index) {
             const segment *here = segments + tap * depth_block;
             copy_segments(here, here + ends[tap], job->x + channel * job->from.channel_step, job->from.axis[2].step,
                           job->from.end, strips + i * strip);
+            if (unit > 1) pair_neighbours(depth, strips + i * strip);
         }
-        multiply_block(rows, panels * MM_PANEL, depth, strips, strip, 0,
-                       job->panels + (panel * job->depth + k0) * MM_PANEL, MM_PANEL, job->depth * MM_PANEL,
+        multiply_block(rows, panels * MM_PANEL, lanes_of(depth, unit), strips, strip, unit > 1 ? form_pairs : form_plain,
+                       gradient_panel(job, panel, k0), MM_PANEL, lanes_of(job->depth, unit) * MM_PANEL,
                        job->sum + row * sum_row + panel * MM_PANEL, sum_row, job->from_sum || k0 > 0, NULL, 0, 0);
     }
     mm_scratch_give(segments);
@@ -72,7 +84,8 @@ static void conv_backward_weights(const mm_conv *s, const float *x, const float 
     }
     long *offsets = mm_scratch_take(sizeof(long) * all_taps(s));
     weights_job job = {.from = forward_gather(s, x, offsets), .rows = rows, .columns = s->out_channels,
-                       .positions = positions, .total_panels = divide_up(s->out_channels, MM_PANEL), .gw = gw};
+                       .positions = positions, .unit = unit_of_conv(s),
+                       .total_panels = divide_up(s->out_channels, MM_PANEL), .gw = gw};
     // A stretch of gy in panels takes at most about 4 MiB.
     const long stretch = most(depth_block, (1L << 20) / (job.total_panels * MM_PANEL) / depth_block * depth_block);
     job.panels = mm_scratch_take(sizeof(float) * least(stretch, positions) * job.total_panels * MM_PANEL);

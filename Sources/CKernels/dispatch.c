@@ -21,6 +21,7 @@ static int has_avx512(void) {
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
 static int has_avx512vnni(void) { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
+static int has_avx512bf16(void) { return has_avx512vnni() && __builtin_cpu_supports("avx512bf16"); }
 #endif
 
 // The variant of that name if this processor can run it.
@@ -30,6 +31,7 @@ static const mm_variant *variant_named(const char *name) {
     if (strcmp(name, "avx2") == 0 && has_avx2()) return &mm_variant_avx2;
     if (strcmp(name, "avx512") == 0 && has_avx512()) return &mm_variant_avx512;
     if (strcmp(name, "avx512vnni") == 0 && has_avx512vnni()) return &mm_variant_avx512vnni;
+    if (strcmp(name, "avx512bf16") == 0 && has_avx512bf16()) return &mm_variant_avx512bf16;
     if (strcmp(name, "wide16") == 0 && has_avx2()) return &mm_variant_wide16;
 #endif
     return NULL;
@@ -37,6 +39,7 @@ static const mm_variant *variant_named(const char *name) {
 
 static const mm_variant *best_variant(void) {
 #if defined(__x86_64__)
+    if (has_avx512bf16()) return &mm_variant_avx512bf16;
     if (has_avx512vnni()) return &mm_variant_avx512vnni;
     if (has_avx512()) return &mm_variant_avx512;
     if (has_avx2()) return &mm_variant_avx2;

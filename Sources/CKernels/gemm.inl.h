@@ -1,29 +1,20 @@
-// Products of matrices: blocking, packing and the division into tasks. Layouts: gemm_pack.inl.h; tiles: gemm_micro.inl.h.
+// Products of matrices: blocking, packing and the division into tasks. Layouts: gemm_pack.inl.h; tiles: gemm_micro.inl.h;
+// what a product is: gemm_product.inl.h.
 //
 // Memory: operands are read in place where their layout and kind allow, else packed into scratch: A when its k is not
-// contiguous or its numbers are not plain floats, B always, except where few rows read contiguous rows of B. Shared scratch
-// is bounded by cutting k and the columns.
+// contiguous or its numbers are not as lanes hold them, B always, except where few rows read contiguous rows of B. Shared
+// scratch is bounded by cutting k and the columns.
 //
 // How work is cut never shows in the result: see gemm_micro.inl.h.
 enum {
-    depth_block = 256,                // a panel's block of k: 16 KiB of B, half of the first-level cache
+    depth_block = 256,                // a panel's block of k, in lanes: 16 KiB of B, half of the first-level cache
     tile_rows = MM_ROWS * (96 / MM_ROWS),
     tile_panels = 8,
     shared_depth = 4096,              // k per round of shared packing
-    shared_floats = 4 << 20,          // packed B per round
+    shared_floats = 4 << 20,          // packed B per round, in lanes
 };
 // Fewer multiply-adds than this are not worth another task.
 static const double least_task = 1 << 16;
-
-typedef struct {
-    long m, n, k;
-    operand a, b;
-    float *c;
-    long c_row;
-    int accumulate;
-    epilogue finish;
-    int has_finish;
-} product;
 
 // ---- One tile --------------------------------------------------------------------------------------------------------
 
@@ -31,7 +22,7 @@ typedef struct {
 typedef struct {
     const float *a;  // the tile's first row (plain) or its packed groups, whose k runs to a_depth
     long a_row;
-    int a_packed;
+    int form;
     const float *b;  // the tile's first panel
     long b_row, b_panel;
 } tile_source;
@@ -40,45 +31,47 @@ static void multiply_tile(const product *p, const tile_source *s, long i, long r
                           int from_c, int last) {
     // Packed A is one block of k as it stands, since its groups are `depth` long.
     const long whole = rows <= MM_ROWS && columns > MM_PANEL ? depth : depth_block;
-    const long blocks = s->a_packed ? 1 : most(1, divide_up(depth, whole));
+    const long blocks = s->form & form_packed ? 1 : most(1, divide_up(depth, whole));
     for (long block = 0; block < blocks; block++) {
         const long k0 = block * depth / blocks, k1 = (block + 1) * depth / blocks;
         const epilogue *finish = last && block == blocks - 1 && p->has_finish ? &p->finish : NULL;
         multiply_before(block + 1 < blocks ? s->b + k1 * s->b_row : NULL, rows, columns, k1 - k0, s->a + k0, s->a_row,
-                        s->a_packed, s->b + k0 * s->b_row, s->b_row, s->b_panel, p->c + i * p->c_row + j, p->c_row,
+                        s->form, s->b + k0 * s->b_row, s->b_row, s->b_panel, p->c + i * p->c_row + j, p->c_row,
                         from_c || block > 0, finish, i, j);
     }
 }
 
 // Columns j..<j+columns and rows i..<i+rows, packing each block of B's panels itself (or reading it in place).
 static void multiply_local(const product *p, long i, long rows, long j, long columns) {
-    const int in_place = p->b.col == 1 && p->b.kind == kind_floats && rows <= MM_ROWS;
-    const int pack_a = packs_rows(&p->a), groups = packs_groups(&p->a);
+    const int in_place = p->b.col == 1 && p->b.kind == kind_floats && unit_of(p) == 1 && rows <= MM_ROWS;
+    const int pack_a = packs_a(p), form = form_of(p);
     const long blocks = most(1, divide_up(p->k, depth_block));
     float *a_packed = pack_a ? mm_scratch_take(sizeof(float) * rows * depth_block) : NULL;
     float *panel = mm_scratch_take(sizeof(float) * depth_block * MM_PANEL * most_panels);
     const int step = rows <= MM_ROWS ? panels_per_step(rows) : 1;
     for (long block = 0; block < blocks; block++) {
         const long k0 = block * p->k / blocks, depth = (block + 1) * p->k / blocks - k0;
-        const operand from = part(p->a, i, k0);
-        if (pack_a) pack_rows(rows, depth, from, a_packed);
+        const long numbers = numbers_from(p, k0, depth);
+        const operand from = a_from(p, i, k0);
+        if (pack_a) pack_rows_of(unit_of(p), rows, numbers, from, a_packed);
         const float *a = pack_a ? a_packed : from.at;
-        const long a_row = pack_a ? depth : p->a.row;
+        const long a_row = pack_a ? depth : p->a.row / unit_of(p);
         const epilogue *finish = block == blocks - 1 && p->has_finish ? &p->finish : NULL;
         for (long column = 0; column < columns; column += step * MM_PANEL) {
             const long width = least(columns - column, step * MM_PANEL);
-            const operand b = part(p->b, k0, j + column);
+            const operand b = b_from(p, k0, j + column);
             float *c = p->c + i * p->c_row + j + column;
             const int from_c = p->accumulate || block > 0;
             // In place, whole panels only: the last columns would be read past the end of the matrix.
             const long direct = in_place ? width / MM_PANEL * MM_PANEL : 0;
             if (direct > 0)
-                multiply_block(rows, direct, depth, a, a_row, groups, b.at, b.row, MM_PANEL, c, p->c_row, from_c, finish, i,
+                multiply_block(rows, direct, depth, a, a_row, form, b.at, b.row, MM_PANEL, c, p->c_row, from_c, finish, i,
                                j + column);
             if (direct == width) continue;
             for (long x = direct; x < width; x += MM_PANEL)
-                pack_panel(least(width - x, MM_PANEL), depth, part(b, 0, x), panel + x / MM_PANEL * depth * MM_PANEL);
-            multiply_block(rows, width - direct, depth, a, a_row, groups, panel + direct / MM_PANEL * depth * MM_PANEL,
+                pack_panel_of(unit_of(p), least(width - x, MM_PANEL), numbers, part(b, 0, x),
+                              panel + x / MM_PANEL * depth * MM_PANEL);
+            multiply_block(rows, width - direct, depth, a, a_row, form, panel + direct / MM_PANEL * depth * MM_PANEL,
                            MM_PANEL, depth * MM_PANEL, c + direct, p->c_row, from_c, finish, i, j + column + direct);
         }
     }
@@ -124,7 +117,8 @@ static void local_task(void *context, long index) {
 static void pack_a_task(void *context, long index) {
     const product_job *job = context;
     const long i = cut_start(job->rows, index);
-    pack_rows(cut_length(job->rows, index), job->depth, part(job->p.a, i, job->first), job->a_packed + i * job->depth);
+    pack_rows_of(unit_of(&job->p), cut_length(job->rows, index), numbers_from(&job->p, job->first, job->depth),
+                 a_from(&job->p, i, job->first), job->a_packed + i * job->depth);
 }
 
 static void pack_b_task(void *context, long index) {
@@ -133,8 +127,9 @@ static void pack_b_task(void *context, long index) {
     const long from = cut_start(job->packing, index), to = from + cut_length(job->packing, index);
     for (long panel = from; panel < to; panel++) {
         const long j = job->column + panel * MM_PANEL;
-        pack_panel(least(MM_PANEL, job->column + job->columns.size - j), job->depth, part(p->b, job->first, j),
-                   job->b_target + panel * job->b_panel);
+        pack_panel_of(unit_of(p), least(MM_PANEL, job->column + job->columns.size - j),
+                      numbers_from(p, job->first, job->depth), b_from(p, job->first, j),
+                      job->b_target + panel * job->b_panel);
     }
 }
 
@@ -145,9 +140,9 @@ static void tile_task(void *context, long index) {
     const long i = cut_start(job->rows, r), rows = cut_length(job->rows, r);
     const long j = cut_start(job->columns, c), columns = cut_length(job->columns, c);
     const tile_source source = {
-        .a = job->a_packed ? job->a_packed + i * job->depth : part(p->a, i, job->first).at,
-        .a_row = job->a_packed ? job->depth : p->a.row,
-        .a_packed = job->a_packed && packs_groups(&p->a),
+        .a = job->a_packed ? job->a_packed + i * job->depth : a_from(p, i, job->first).at,
+        .a_row = job->a_packed ? job->depth : p->a.row / unit_of(p),
+        .form = form_of(p),
         .b = job->b_panels + j / MM_PANEL * job->b_panel,
         .b_row = MM_PANEL,
         .b_panel = job->b_panel,
@@ -193,7 +188,7 @@ static void run_shared(product_job *job) {
     const long depth_rounds = most(1, divide_up(p->k, shared_depth));
     const long depth_most = divide_up(p->k, depth_rounds);
     const long column_most = most(tile_panels, shared_floats / most(1, depth_most) / MM_PANEL) * MM_PANEL;
-    const int pack_a = packs_rows(&p->a);
+    const int pack_a = packs_a(p);
     const long width = least(column_most, divide_up(p->n, MM_PANEL) * MM_PANEL);
     job->b_target = mm_scratch_take(sizeof(float) * most(1, depth_most) * width);
     // A's packing is one block of k: cut finer, so that a panel's block stays in the first-level cache.
@@ -221,13 +216,6 @@ static void run_shared(product_job *job) {
     }
     if (job->a_packed) mm_scratch_give(job->a_packed);
     mm_scratch_give(job->b_target);
-}
-
-static product make_product(long m, long n, long k, operand a, operand b, float *c, long c_row, int accumulate,
-                            const float *bias, int activation) {
-    // A single value of k may be read with any column step.
-    if (k <= 1) a.col = 1;
-    return (product){m, n, k, a, b, c, c_row, accumulate, {bias, 0, activation}, bias != NULL || activation != MM_IDENTITY};
 }
 
 static void gemm_of(long m, long n, long k, operand a, operand b, float *c, long c_row, int accumulate, const float *bias,

@@ -95,6 +95,22 @@ static void pack_panel(long columns, long depth, operand b, float *panel) {
 static inline int packs_rows(const operand *a) { return a->col != 1 || a->kind != kind_floats; }
 static inline int packs_groups(const operand *a) { return a->col != 1; }
 
+// One group of `count` rows of A, of which `left` follow in the matrix.
+static void pack_group(long count, long left, long depth, operand a, float *to) {
+    // Whole vectors where the rows lie side by side; what runs over is overwritten by the next k.
+    const long vectors = a.row == 1 && count <= MM_LANES && left >= MM_LANES ? depth - MM_LANES : 0;
+    long k = 0;
+    for (; k < vectors; k++)
+        store(to + k * count, a.kind == kind_halves ? load_half((const uint16_t *)a.at + k * a.col)
+                                                    : load((const float *)a.at + k * a.col));
+    for (; k < depth; k++)
+        for (long i = 0; i < count; i++) {
+            const long at = i * a.row + k * a.col;
+            to[k * count + i] = a.kind == kind_halves ? of_bf16(((const uint16_t *)a.at)[at]) : ((const float *)a.at)[at];
+        }
+    if (a.kind == kind_rounded) round_floats(count * depth, to, to);
+}
+
 // `rows` rows of A: all groups of them, or as rows where k is contiguous.
 static void pack_rows(long rows, long depth, operand a, float *packed) {
     if (!packs_groups(&a)) {
@@ -108,20 +124,6 @@ static void pack_rows(long rows, long depth, operand a, float *packed) {
     const long groups = group_count(rows);
     for (long g = 0; g < groups; g++) {
         const long first = group_start(rows, groups, g), count = group_start(rows, groups, g + 1) - first;
-        const operand start = part(a, first, 0);
-        float *to = packed + first * depth;
-        // Whole vectors where the rows lie side by side; what runs over is overwritten by the next k.
-        const long vectors = a.row == 1 && count <= MM_LANES && rows - first >= MM_LANES ? depth - MM_LANES : 0;
-        long k = 0;
-        for (; k < vectors; k++)
-            store(to + k * count, a.kind == kind_halves ? load_half((const uint16_t *)start.at + k * a.col)
-                                                        : load((const float *)start.at + k * a.col));
-        for (; k < depth; k++)
-            for (long i = 0; i < count; i++) {
-                const long at = i * a.row + k * a.col;
-                to[k * count + i] = a.kind == kind_halves ? of_bf16(((const uint16_t *)start.at)[at])
-                                                          : ((const float *)start.at)[at];
-            }
-        if (a.kind == kind_rounded) round_floats(count * depth, to, to);
+        pack_group(count, rows - first, depth, part(a, first, 0), packed + first * depth);
     }
 }

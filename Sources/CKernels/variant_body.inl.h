@@ -4,8 +4,11 @@
 // included variant_prelude.h before it pushed its target attribute.
 #include "lanes.inl.h"
 #include "vector_math.inl.h"
+#include "bf16_dots.inl.h"
 #include "gemm_micro.inl.h"
 #include "gemm_pack.inl.h"
+#include "gemm_pairs.inl.h"
+#include "gemm_product.inl.h"
 #include "gemm.inl.h"
 #include "weights_bf16.inl.h"
 #include "weights_rows.inl.h"

@@ -1,15 +1,17 @@
 // Instruction-set variants: how one source becomes several kernels.
 //
 //   * Hot code stands in *.inl.h files, written with vectors of MM_LANES floats and tiles of MM_ROWS x 2*MM_LANES. It is
-//     compiled once per instruction set: kernels_baseline.c, kernels_avx2.c, kernels_avx512.c, kernels_avx512vnni.c (and
-//     kernels_wide16.c: the last one's source on an AVX2 processor, for tests) define those macros, push the target attribute over everything that
-//     follows, and include variant_body.inl.h, which includes all *.inl.h files and fills one `mm_variant` table.
+//     compiled once per instruction set: kernels_baseline.c, kernels_avx2.c, kernels_avx512.c, kernels_avx512vnni.c,
+//     kernels_avx512bf16.c (and kernels_wide16.c: the last one's source on an AVX2 processor, for tests) define those
+//     macros, push the target attribute over everything that follows, and include variant_body.inl.h, which includes all
+//     *.inl.h files and fills one `mm_variant` table.
 //   * dispatch.c chooses a table (processor, MMGEN_ISA, mm_set_isa) and forwards the public functions to it.
 //   * To add a kernel family: declare its function pointers in a struct, give it a member here, write `family.inl.h` with
 //     static functions, include it from variant_body.inl.h and fill the member there. Pointwise loops
 //     stand apart (pointwise.c): the compiler vectorizes them and the loader picks their level.
 //   * MM_INTEGERS_256 says that products of small integers may use 256-bit vectors, MM_HAS_VNNI that one instruction
-//     multiplies and adds them (integer_dots.inl.h).
+//     multiplies and adds them (integer_dots.inl.h), MM_HAS_BF16 that one does so with pairs of 16-bit floats
+//     (bf16_dots.inl.h).
 //   * In an *.inl.h file: no system headers (variant_body.inl.h includes them before the target attribute), every function
 //     static, functions that take or return vectors MM_INLINE (a 64-byte vector has no stable calling convention).
 //
@@ -48,7 +50,7 @@ typedef struct {
 
 extern const mm_variant mm_variant_baseline;
 #if defined(__x86_64__)
-extern const mm_variant mm_variant_avx2, mm_variant_avx512, mm_variant_avx512vnni, mm_variant_wide16;
+extern const mm_variant mm_variant_avx2, mm_variant_avx512, mm_variant_avx512vnni, mm_variant_avx512bf16, mm_variant_wide16;
 #endif
 
 // What the calling thread uses now.

@@ -34,6 +34,12 @@ public enum AtomicFile {
         public let byteCount: Int
         /// The CRC-32 (zlib's) of the file.
         public let checksum: UInt32
+
+        /// States a size and a checksum.
+        public init(byteCount: Int, checksum: UInt32) {
+            self.byteCount = byteCount
+            self.checksum = checksum
+        }
     }
 
     /// Writes a file through `body`.
@@ -139,9 +145,15 @@ public enum AtomicFile {
 }
 
 /// The folder a path lies in; `.` for a bare name.
-func parentFolder(of path: String) -> String {
-    let parent = (path as NSString).deletingLastPathComponent
-    return parent.isEmpty ? "." : parent
+///
+/// Foundation's own, of `NSString`, traps for a name of one character.
+public func parentFolder(of path: String) -> String {
+    var rest = path[...]
+    while rest.count > 1, rest.hasSuffix("/") { rest.removeLast() }
+    guard let slash = rest.lastIndex(of: "/") else { return "." }
+    rest = rest[..<slash]
+    while rest.hasSuffix("/") { rest.removeLast() }
+    return rest.isEmpty ? "/" : String(rest)
 }
 
 /// The CRC-32 of `bytes` as zlib computes it; continues from an earlier part's.

@@ -46,6 +46,19 @@ public struct AtomicFolder {
         }
     }
 
+    /// Removes a folder so that its name never shows a part of it.
+    ///
+    /// - Throws: ``CheckpointError`` with code `.writeFailed` naming the path.
+    public static func remove(_ path: String, layer: any FileLayer = SystemFileLayer()) throws {
+        let temporary = AtomicFile.temporaryName(for: path)
+        do {
+            try layer.rename(path, to: temporary)
+            try layer.remove(temporary)
+        } catch {
+            throw AtomicFile.described(error, path: path)
+        }
+    }
+
     private static func replace(_ path: String, by temporary: String, layer: any FileLayer) throws {
         if try layer.exchange(temporary, path) { return }
         // Two steps where names cannot be exchanged: the old folder stays whole under another name between them.

@@ -39,11 +39,14 @@ public struct CheckpointError: Error, Sendable {
     public let code: Code
     /// One sentence: what was wrong, what was found, what is allowed.
     public let message: String
+    /// The member of a configuration that was wrong, from the top down; `nil` where it was none.
+    public let keyPath: [String]?
 
     /// Creates an error.
-    public init(_ code: Code, _ message: String) {
+    public init(_ code: Code, _ message: String, keyPath: [String]? = nil) {
         self.code = code
         self.message = message
+        self.keyPath = keyPath
     }
 }
 

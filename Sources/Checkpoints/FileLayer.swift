@@ -24,6 +24,12 @@ public protocol FileLayer: Sendable {
     func remove(_ path: String) throws
     /// Whether something exists at the path (a link that leads nowhere counts).
     func exists(_ path: String) -> Bool
+    /// The bytes that can still be written where the path lies; `nil` when it is not known.
+    func freeByteCount(_ path: String) -> Int?
+}
+
+extension FileLayer {
+    public func freeByteCount(_ path: String) -> Int? { nil }
 }
 
 /// A system call that failed.
@@ -116,5 +122,12 @@ public struct SystemFileLayer: FileLayer {
     public func exists(_ path: String) -> Bool {
         var status = stat()
         return lstat(path, &status) == 0
+    }
+
+    public func freeByteCount(_ path: String) -> Int? {
+        var status = statvfs()
+        guard statvfs(path, &status) == 0 else { return nil }
+        return Int(
+            clamping: UInt64(status.f_bavail).multipliedReportingOverflow(by: UInt64(status.f_frsize)).partialValue)
     }
 }

@@ -59,8 +59,10 @@ public struct JSONFields: Sendable {
     public func mismatch(_ key: String, mustBe requirement: String) -> CheckpointError {
         let found = object[key].map { "found \($0.excerpt)" } ?? "it is missing"
         return CheckpointError(
-            .invalidConfiguration, "\(place(key)) must be \(requirement), \(found).")
+            .invalidConfiguration, "\(place(key)) must be \(requirement), \(found).", keyPath: keyPath(key))
     }
+
+    private func keyPath(_ key: String) -> [String] { prefix.split(separator: ".").map(String.init) + [key] }
 
     private func required<Value>(_ key: String, _ requirement: String, _ read: (JSONValue) -> Value?) throws -> Value {
         guard let value = object[key].flatMap(read) else { throw mismatch(key, mustBe: requirement) }
@@ -158,7 +160,8 @@ public struct JSONFields: Sendable {
         let hint =
             closest.flatMap { editDistance($0, unknown) <= max(2, unknown.count / 3) ? "did you mean '\($0)'?" : nil }
             ?? "known are \(known.joined(separator: ", "))."
-        throw CheckpointError(.invalidConfiguration, "\(place(unknown)) is not an option; \(hint)")
+        throw CheckpointError(
+            .invalidConfiguration, "\(place(unknown)) is not an option; \(hint)", keyPath: keyPath(unknown))
     }
 
     private static func all<Value>(_ elements: [JSONValue]?, _ read: (JSONValue) -> Value?) -> [Value]? {

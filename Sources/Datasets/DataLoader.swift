@@ -7,6 +7,8 @@ public final class DataLoader<Batch: Sendable> {
     private let threads: WorkerThreads
     private var position: Int
     private let end: Int
+    /// Seconds that ``next()`` has waited for batches so far: training stood still for as long.
+    public private(set) var secondsWaited = 0.0
 
     /// Starts to read.
     ///
@@ -41,6 +43,8 @@ public final class DataLoader<Batch: Sendable> {
     /// - Precondition: the last batch has not been handed out.
     /// - Throws: what reading this batch threw; the next call goes on after it.
     public func next() throws -> Batch {
+        let start = ContinuousClock.now
+        defer { secondsWaited += (ContinuousClock.now - start) / .seconds(1) }
         guard position < end, let result = queue.take() else {
             preconditionFailure("DataLoader: there is no batch \(position); the last is \(end - 1)")
         }

@@ -39,13 +39,22 @@ public struct CachedFrames: Sendable {
 public protocol FrameCache: Sendable {
     /// All frames that clips of this entry can use, decoded now or earlier.
     func frames(index: Int, entry: ManifestEntry, sampling: ClipSampling) throws -> CachedFrames
+
+    /// How many frames there are of an entry whose frames are not held; `nil` where they are held or nobody has counted them.
+    ///
+    /// With it, only the frames of the clip are decoded.
+    func frameCount(index: Int) -> Int?
+
+    /// Whether the frames of every entry are held.
+    var holdsAll: Bool { get }
 }
 
-/// Opens an entry and decodes all that its clips can use.
-func decodeEntry(_ entry: ManifestEntry, _ sampling: ClipSampling) throws -> CachedFrames {
-    var options = VideoReader.Options()
-    options.threadCount = 1
-    return try decodeFrames(VideoReader(entry.url, options: options), entry, sampling)
+extension FrameCache {
+    /// Nobody has counted them.
+    public func frameCount(index: Int) -> Int? { nil }
+
+    /// What is not held yet will be.
+    public var holdsAll: Bool { true }
 }
 
 /// Keeps decoded frames in memory up to a limit; what does not fit is decoded anew each time.
@@ -70,7 +79,7 @@ public final class MemoryFrameCache: FrameCache {
     /// The frames of an entry, decoded the first time they are asked for.
     public func frames(index: Int, entry: ManifestEntry, sampling: ClipSampling) throws -> CachedFrames {
         if let known = state.withLock({ $0.frames[index] }) { return known }
-        let decoded = try decodeEntry(entry, sampling)
+        let decoded = try decodeEntry(entry, sampling).frames
         let bytes = decoded.byteCount
         state.withLock { state in
             if state.frames[index] == nil, state.bytes + bytes <= byteLimit {

@@ -1,11 +1,38 @@
 import Foundation
+import Media
+
+/// Where a picture or video lies in an archive.
+public struct ArchiveMember: Sendable, Hashable {
+    /// The member's name: a key, never a path.
+    public var name: String
+    /// Which bytes of the archive it takes.
+    public var range: Range<Int>
+
+    /// Names a member.
+    public init(name: String, range: Range<Int>) {
+        self.name = name
+        self.range = range
+    }
+}
+
+/// What is done about files that cannot be used.
+public enum DataErrorRule: String, Sendable, CaseIterable {
+    /// All of them are looked for before anything else is done, and are an error.
+    case stop
+    /// They are left out; what is left is the data set.
+    case skip
+}
 
 /// One picture or clip with its caption, as a manifest names it.
 public struct ManifestEntry: Sendable, Equatable {
-    /// The media file.
+    /// The media file, or the archive that holds it.
     public var url: URL
+    /// Which part of the archive; `nil` for files of their own.
+    public var member: ArchiveMember?
     /// What is to be seen; empty where there is no caption.
     public var caption: String
+    /// Whether there is a caption at all, though it may say nothing.
+    public var hasCaption: Bool
     /// Where the clip begins in the file, in seconds; the file's beginning when `nil`.
     public var start: Double?
     /// Where the clip ends in the file, in seconds; the file's end when `nil`.
@@ -17,31 +44,54 @@ public struct ManifestEntry: Sendable, Equatable {
 
     /// Creates an entry.
     public init(
-        url: URL, caption: String = "", start: Double? = nil, end: Double? = nil, split: String? = nil,
-        fields: [String: String] = [:]
+        url: URL, member: ArchiveMember? = nil, caption: String = "", start: Double? = nil, end: Double? = nil,
+        split: String? = nil, fields: [String: String] = [:]
     ) {
         self.url = url
+        self.member = member
         self.caption = caption
+        hasCaption = !caption.isEmpty
         self.start = start
         self.end = end
         self.split = split
         self.fields = fields
     }
 
+    /// What messages call the media: the file's path, or `archive:member`.
+    public var name: String { member.map { "\(url.path):\($0.name)" } ?? url.path }
+
+    /// The media's own name without its folder, the same in a folder and in a shard.
+    public var fileName: String { member.map { ($0.name as NSString).lastPathComponent } ?? url.lastPathComponent }
+
+    /// The media's bytes for a reader.
+    public var source: MediaSource {
+        member.map { MediaSource(url, range: $0.range, name: name) } ?? MediaSource(url)
+    }
+
+    /// The media's size in bytes; `nil` for a file that is not there.
+    public var byteCount: Int? {
+        if let member { return member.range.count }
+        var status = stat()
+        return stat(url.path, &status) == 0 ? Int(status.st_size) : nil
+    }
+
     /// What tells this entry from others, wherever the data set lies: used to split by hash.
-    var identity: String { "\(url.lastPathComponent)|\(start ?? 0)|\(caption)" }
+    var identity: String { "\(fileName)|\(start ?? 0)|\(caption)" }
 }
 
 /// The list of pictures and clips that a data set consists of.
 ///
-/// Three sources: a folder of media with captions beside them (`clip.mp4`, `clip.txt`), searched with its subfolders
-/// and ordered by path; a JSONL file, an object a line (`video`, `image` or `file`; `caption` or `text`; `start`, `end`,
-/// `split`); a CSV file with a header of the same names. Relative paths start at the manifest's folder.
+/// Four sources: a folder of media with captions beside them (`clip.mp4`, `clip.txt`), searched with its subfolders and
+/// ordered by path; a JSONL file, an object a line (`video`, `image` or `file`; `caption` or `text`; `start`, `end`,
+/// `split`); a CSV file with a header of the same names; WebDataset's tar shards: one, a pattern such as
+/// `train-{000..099}.tar`, a folder of them, or a text file that lists them. Relative paths start at the manifest's folder.
 public struct Manifest: Sendable {
     /// The entries, in the manifest's order (by path for folders).
     public var entries: [ManifestEntry]
     /// Where they were read from.
     public var source: URL
+    /// What was left out because it is missing or damaged; media are not decoded for that.
+    public var problems: [DataProblem] = []
 
     /// Extensions that count as media in a folder.
     public static let mediaExtensions: Set<String> = [
@@ -55,39 +105,61 @@ public struct Manifest: Sendable {
         self.source = source
     }
 
-    /// Reads a folder, a `.jsonl` file or a `.csv` file, and checks that all media are there.
+    /// Reads a folder, a `.jsonl` file, a `.csv` file or shards, and checks that all media are there.
     ///
+    /// - Parameters:
+    ///   - url: the folder, file or pattern.
+    ///   - rule: what is done about missing media and damaged archives. A manifest's own mistakes are always errors.
+    ///   - indexFolder: where indexes of shards are kept; without one they are made each time.
     /// - Throws: ``DatasetError``: `.notFound`, `.malformed` with file and line, `.missingMedia` with the first few
     ///   names and their number, `.empty`.
-    public init(contentsOf url: URL) throws {
-        var isFolder: ObjCBool = false
-        guard FileManager.default.fileExists(atPath: url.path, isDirectory: &isFolder) else {
-            throw DatasetError(.notFound, "There is no folder or manifest \(url.path).")
-        }
+    public init(contentsOf url: URL, onError rule: DataErrorRule = .stop, indexFolder: URL? = nil) throws {
         source = url
+        var isFolder: ObjCBool = false
+        let exists = FileManager.default.fileExists(atPath: url.path, isDirectory: &isFolder)
+        var shards = isFolder.boolValue ? nil : try ShardList.shards(at: url)
+        guard exists || shards.map({ $0 != [url] }) ?? false else {
+            throw DatasetError(.notFound, "There is no folder, manifest or shard \(url.path).")
+        }
+        entries = []
         if isFolder.boolValue {
-            entries = try Self.folder(url)
-        } else {
+            (entries, shards) = try Self.folder(url)
+        } else if shards == nil {
             switch url.pathExtension.lowercased() {
             case "jsonl", "ndjson": entries = try Self.jsonLines(url)
             case "csv": entries = try Self.csv(url)
             case let other:
                 throw DatasetError(
                     .malformed,
-                    "\(url.path) has the extension .\(other); a data set is a folder, a .jsonl file or a .csv file.")
+                    "\(url.path) has the extension .\(other); a data set is a folder, a .jsonl file, a .csv file, or .tar "
+                        + "shards (one, a pattern with braces, or a .txt file that lists them).")
             }
         }
+        if let shards {
+            (entries, problems) = ShardList.samples(of: shards, keptIn: indexFolder)
+            if rule == .stop { try refuseProblems() }
+        } else {
+            try checkMedia(rule)
+        }
         guard !entries.isEmpty else {
+            let left = problems.isEmpty ? "" : "; \(problems.count) items of it cannot be used"
             throw DatasetError(
                 .empty,
-                isFolder.boolValue
-                    ? "The folder \(url.path) holds no pictures or videos." : "The manifest \(url.path) has no entries."
-            )
+                (isFolder.boolValue
+                    ? "The folder \(url.path) holds no pictures or videos" : "The manifest \(url.path) has no entries")
+                    + "\(left).")
         }
-        try checkMedia()
     }
 
-    private func checkMedia() throws {
+    private func refuseProblems() throws {
+        guard !problems.isEmpty else { return }
+        let shown = problems.prefix(5).map { "\($0.item): \($0.reason)" }.joined(separator: " ")
+        throw DatasetError(
+            .malformed,
+            "\(problems.count) items of \(source.path) cannot be used. \(shown)\(problems.count > 5 ? " ..." : "")")
+    }
+
+    private mutating func checkMedia(_ rule: DataErrorRule) throws {
         var known: [String: Bool] = [:]
         var missing: [String] = []
         for entry in entries where known[entry.url.path] == nil {
@@ -96,6 +168,11 @@ public struct Manifest: Sendable {
             if !exists { missing.append(entry.url.path) }
         }
         guard !missing.isEmpty else { return }
+        guard rule == .stop else {
+            entries.removeAll { known[$0.url.path] == false }
+            problems += missing.map { DataProblem(item: $0, reason: "There is no such file.") }
+            return
+        }
         let shown = missing.prefix(5).joined(separator: ", ") + (missing.count > 5 ? ", ..." : "")
         throw DatasetError(
             .missingMedia, "\(missing.count) of \(known.count) files named in \(source.path) are missing: \(shown).")
@@ -113,129 +190,5 @@ public struct Manifest: Sendable {
                     + (names.isEmpty ? "its entries name no split." : "there are \(names.joined(separator: ", "))."))
         }
         return Manifest(entries: chosen, source: source)
-    }
-}
-
-// MARK: - The three sources
-
-extension Manifest {
-    private static func folder(_ url: URL) throws -> [ManifestEntry] {
-        let root = url.standardizedFileURL.path
-        guard let walk = FileManager.default.enumerator(atPath: root) else {
-            throw DatasetError(.notFound, "The folder \(root) cannot be read.")
-        }
-        var names: [String] = []
-        for case let name as String in walk {
-            let components = name.split(separator: "/")
-            guard !components.contains(where: { $0.hasPrefix(".") }) else { continue }
-            if mediaExtensions.contains((name as NSString).pathExtension.lowercased()) { names.append(name) }
-        }
-        // By bytes, so that the order does not depend on the language of the machine.
-        names.sort { Array($0.utf8).lexicographicallyPrecedes(Array($1.utf8)) }
-        return try names.map { name in
-            let media = url.appendingPathComponent(name)
-            let text = media.deletingPathExtension().appendingPathExtension("txt")
-            var caption = ""
-            if FileManager.default.fileExists(atPath: text.path) {
-                caption = try readText(text).trimmingCharacters(in: .whitespacesAndNewlines)
-            }
-            return ManifestEntry(url: media, caption: caption)
-        }
-    }
-
-    private static func readText(_ url: URL) throws -> String {
-        guard let data = try? Data(contentsOf: url) else {
-            throw DatasetError(.notFound, "\(url.path) cannot be read.")
-        }
-        var bytes = data[...]
-        if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { bytes = bytes.dropFirst(3) }
-        guard let text = String(validating: bytes, as: UTF8.self) else {
-            throw DatasetError(.malformed, "\(url.path) is not UTF-8 text.")
-        }
-        return text
-    }
-
-    private static func jsonLines(_ url: URL) throws -> [ManifestEntry] {
-        let text = try readText(url)
-        var entries: [ManifestEntry] = []
-        var number = 0
-        for line in text.utf8.split(separator: 10, omittingEmptySubsequences: false) {
-            number += 1
-            let data = Data(line)
-            if data.allSatisfy({ $0 == 32 || $0 == 9 || $0 == 13 }) { continue }
-            guard let object = try? JSONSerialization.jsonObject(with: data) as? [String: Any] else {
-                throw DatasetError(.malformed, "\(url.path), line \(number) is not a JSON object.")
-            }
-            entries.append(try entry(object.mapValues(plainText), in: url, line: number))
-        }
-        return entries
-    }
-
-    /// JSON values as text: strings as they are, numbers and truth values as JSON writes them, the rest as JSON.
-    private static func plainText(_ value: Any) -> String? {
-        if value is NSNull { return nil }
-        if let text = value as? String { return text }
-        if let array = value as? [Any] { return json(array) }
-        if let object = value as? [String: Any] { return json(object) }
-        return "\(value)"
-    }
-
-    private static func json(_ value: Any) -> String? {
-        (try? JSONSerialization.data(withJSONObject: value, options: .sortedKeys))
-            .map { String(decoding: $0, as: UTF8.self) }
-    }
-
-    private static func csv(_ url: URL) throws -> [ManifestEntry] {
-        let rows = try CSVRows.parse(readText(url), name: url.path)
-        guard let header = rows.first else { return [] }
-        let names = header.fields.map { $0.trimmingCharacters(in: .whitespaces) }
-        return try rows.dropFirst().map { row in
-            guard row.fields.count == names.count else {
-                throw DatasetError(
-                    .malformed,
-                    "\(url.path), line \(row.line) has \(row.fields.count) fields; the header has \(names.count).")
-            }
-            var values: [String: String?] = [:]
-            for (name, field) in zip(names, row.fields) { values[name] = field.isEmpty ? nil : .some(field) }
-            return try entry(values, in: url, line: row.line)
-        }
-    }
-
-    private static func entry(_ values: [String: String?], in manifest: URL, line: Int) throws -> ManifestEntry {
-        var rest = values.compactMapValues { $0 }
-        func take(_ names: [String]) -> String? {
-            let found = names.compactMap { rest[$0] }.first
-            for name in names { rest[name] = nil }
-            return found
-        }
-        func seconds(_ name: String) throws -> Double? {
-            guard let text = take([name]) else { return nil }
-            guard let value = Double(text), value.isFinite, value >= 0 else {
-                throw DatasetError(
-                    .malformed,
-                    "\(manifest.path), line \(line): \(name) must be a number of seconds from 0 on, not \"\(text)\".")
-            }
-            return value
-        }
-        guard let path = take(["video", "image", "file"]) else {
-            throw DatasetError(
-                .malformed, "\(manifest.path), line \(line) names no media: \"video\", \"image\" or \"file\" is needed."
-            )
-        }
-        guard !path.contains("\0") else {
-            throw DatasetError(.malformed, "\(manifest.path), line \(line): the path holds a zero byte.")
-        }
-        let url =
-            path.hasPrefix("/")
-            ? URL(fileURLWithPath: path) : manifest.deletingLastPathComponent().appendingPathComponent(path)
-        let (start, end) = (try seconds("start"), try seconds("end"))
-        if let end, end <= start ?? 0 {
-            throw DatasetError(
-                .malformed,
-                "\(manifest.path), line \(line): the end (\(end) s) must come after the start (\(start ?? 0) s).")
-        }
-        let caption = take(["caption", "text"]) ?? ""
-        let split = take(["split"])
-        return ManifestEntry(url: url, caption: caption, start: start, end: end, split: split, fields: rest)
     }
 }

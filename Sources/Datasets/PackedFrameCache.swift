@@ -1,209 +1,160 @@
+import Checkpoints
 import Foundation
 import Media
+import Synchronization
 
-/// All frames of a data set in one file, mapped into memory: after the first pass an epoch decodes nothing.
+/// Frames of a data set in one file, mapped into memory: after the first pass an epoch decodes nothing.
 ///
-/// The file is made once, from all entries, by ``open(_:manifest:sampling:workers:shouldStop:progress:)``; it is used again as
-/// long as the settings, the entries and every media file's size and modification time are the same, and made anew
-/// otherwise. Layout, little-endian: `MMGFRAME`, version (u32), JSON byte count (u32), JSON index, zeros up to a multiple
-/// of 4096, then the frames. A damaged or foreign file is not trusted: offsets are checked against the file's size.
+/// The file is made once, from all entries, by ``open(_:manifest:sampling:byteLimit:workers:shouldStop:progress:)``; it is used
+/// again as long as the settings, the entries and every media file's size and modification time are the same, and made anew
+/// otherwise. It takes its name in one step when it is whole; processes that want the same file wait for the one that makes
+/// it. Frames that the limit leaves no room for are decoded each time. Each entry's bytes are held against their checksum
+/// when they are first used, and decoded anew where they do not match.
 public final class PackedFrameCache: FrameCache {
-    private struct Index: Codable, Equatable {
-        /// What the frames depend on besides the entries.
-        var settings: String
-        /// One line per entry: path, size, modification time, start and end.
-        var keys: [String]
-        /// Frames per entry; 0 for entries that could not be decoded.
-        var counts: [Int]
-        /// Why an entry could not be decoded, by its place.
-        var failures: [Int: String]
-    }
+    private let file: PackedFrameFile
+    /// The entry in the file for each entry of the data set.
+    private let places: [Int]
+    private let verified: Mutex<[Verdict]>
 
-    private static let magic = Array("MMGFRAME".utf8)
-    private static let version: UInt32 = 1
-    private static let alignment = 4096
+    private enum Verdict: UInt8 { case unknown, sound, damaged }
 
-    private let file: MappedFile
-    private let index: Index
-    private let offsets: [Int]
-    private let frameBytes: Int
-
-    private init(file: MappedFile, index: Index, dataStart: Int, frameBytes: Int) throws {
-        var offset = dataStart
-        var offsets: [Int] = []
-        for count in index.counts {
-            offsets.append(offset)
-            let (bytes, overflow) = count.multipliedReportingOverflow(by: frameBytes)
-            guard count >= 0, !overflow, bytes <= file.bytes.count - offset else {
-                throw DatasetError(.malformed, "The frame cache is shorter than its index says.")
-            }
-            offset += bytes
-        }
+    private init(_ file: PackedFrameFile, places: [Int]) {
         self.file = file
-        self.index = index
-        self.offsets = offsets
-        self.frameBytes = frameBytes
+        self.places = places
+        verified = Mutex([Verdict](repeating: .unknown, count: file.entries.count))
     }
 
     /// Maps the cache at `url` when it fits the data set, and makes it otherwise.
     ///
     /// - Parameters:
-    ///   - url: the cache file; it takes `frames * height * width * 3` bytes.
+    ///   - url: the cache file, which takes `frames * height * width * 3` bytes; in a folder (a URL that ends in a slash) it is
+    ///     named by what it is made of, so that many data sets can share the folder.
     ///   - manifest: the data set.
     ///   - sampling: size, rate and stride of the frames; start, flips and clip length do not matter to the cache.
+    ///   - byteLimit: the most bytes of frames it holds: those of the first entries that fit.
     ///   - workers: threads that decode.
-    ///   - shouldStop: asked before each file; when it says yes, nothing is written.
+    ///   - shouldStop: asked before each file and while another process makes the cache; when it says yes, nothing is written.
     ///   - progress: called with the number of files done and the number of all.
     /// - Returns: the cache, ready to read.
-    /// - Throws: ``DatasetError`` with code `.cannotWrite`, `CancellationError` when stopped. Files that cannot be decoded are no error here; the sample
-    ///   that needs one fails.
+    /// - Throws: ``DatasetError`` with code `.cannotWrite`, `CancellationError` when stopped. Files that cannot be decoded
+    ///   are no error here: see ``problems``.
     public static func open(
-        _ url: URL, manifest: Manifest, sampling: ClipSampling, workers: Int = 2,
+        _ url: URL, manifest: Manifest, sampling: ClipSampling, byteLimit: Int = .max, workers: Int = 2,
         shouldStop: () -> Bool = { false }, progress: (@Sendable (Int, Int) -> Void)? = nil
     ) throws -> PackedFrameCache {
         try sampling.validate()
-        let settings = settingsKey(sampling)
-        let keys = manifest.entries.map(entryKey)
-        if let cache = try? load(url, sampling), cache.index.settings == settings, cache.index.keys == keys {
-            return cache
+        let key = FrameCacheKey(manifest, sampling, byteLimit: byteLimit)
+        let url = url.hasDirectoryPath ? url.appendingPathComponent("\(key.digest.prefix(16)).frames") : url
+        func load() -> PackedFrameCache? {
+            guard let file = try? PackedFrameFile(url, key) else { return nil }
+            return PackedFrameCache(file, places: Array(manifest.entries.indices))
         }
-        try make(url, manifest, sampling, settings, keys, workers: workers, shouldStop, progress)
-        return try load(url, sampling)
+        if let cache = load() { return cache }
+        let lock = try FolderLock(url.deletingLastPathComponent(), shouldStop: shouldStop)
+        defer { withExtendedLifetime(lock) {} }
+        // Another process may have made it meanwhile.
+        if let cache = load() { return cache }
+        if lock.isHeld { removeLeftovers(of: url) }
+        do {
+            try PackedFrameFile.write(
+                to: url, key, manifest, sampling, byteLimit: byteLimit, workers: workers, shouldStop, progress)
+        } catch let error as CheckpointError {
+            throw DatasetError(.cannotWrite, "The frame cache cannot be written: \(error.message)")
+        }
+        guard let cache = load() else {
+            throw DatasetError(.cannotWrite, "The frame cache \(url.path) was changed while it was made; try again.")
+        }
+        return cache
+    }
+
+    /// Entries that could not be decoded, or not wholly, by their places: the reason of each.
+    public var problems: [(place: Int, reason: String)] {
+        places.enumerated().compactMap { place, entry in file.problems[entry].map { (place, $0) } }
+    }
+
+    /// The cache of a part of the data set.
+    ///
+    /// - Parameter places: of the part's entries in this cache's data set, in the part's order.
+    public func restricted(to places: [Int]) -> PackedFrameCache {
+        PackedFrameCache(file, places: places.map { self.places[$0] })
+    }
+
+    /// How many entries' frames are held, and how many bytes they take.
+    public var held: (entries: Int, bytes: Int) {
+        places.reduce((0, 0)) { total, place in
+            file.range(place).map { (total.0 + 1, total.1 + $0.count) } ?? total
+        }
+    }
+
+    public var holdsAll: Bool { places.allSatisfy { file.range($0) != nil } }
+
+    public func frameCount(index place: Int) -> Int? {
+        guard places.indices.contains(place) else { return nil }
+        let entry = places[place]
+        return isUsable(entry) || file.entries[entry].count == 0 ? nil : file.entries[entry].count
     }
 
     /// The frames of an entry, straight from the mapped file.
     public func frames(index place: Int, entry: ManifestEntry, sampling: ClipSampling) throws -> CachedFrames {
-        guard index.counts.indices.contains(place), index.counts[place] > 0 else {
-            throw DatasetError(.unreadableSample, index.failures[place] ?? "The frame cache has no frames of it.")
+        guard places.indices.contains(place), file.entries[places[place]].count > 0 else {
+            let reason = places.indices.contains(place) ? file.problems[places[place]] : nil
+            throw DatasetError(.unreadableSample, reason ?? "The frame cache has no frames of it.")
         }
-        let count = index.counts[place]
-        return CachedFrames(
-            count: count, file: file, range: offsets[place]..<offsets[place] + count * frameBytes)
-    }
-
-    // MARK: - Keys
-
-    private static func settingsKey(_ sampling: ClipSampling) -> String {
-        "\(sampling.width)x\(sampling.height) rate \(sampling.frameRate.map { "\($0)" } ?? "-") stride "
-            + "\(sampling.frameStride) crop \(sampling.cropsToFit) \(sampling.resampling.rawValue)"
-    }
-
-    private static func entryKey(_ entry: ManifestEntry) -> String {
-        var status = stat()
-        let found = stat(entry.url.path, &status) == 0
-        #if canImport(Darwin)
-            let time = status.st_mtimespec
-        #else
-            let time = status.st_mtim
-        #endif
-        return "\(entry.url.path)|\(found ? Int(status.st_size) : -1)|\(time.tv_sec).\(time.tv_nsec)|"
-            + "\(entry.start ?? 0)|\(entry.end ?? -1)"
-    }
-
-    // MARK: - Reading
-
-    private static func load(_ url: URL, _ sampling: ClipSampling) throws -> PackedFrameCache {
-        let file = try MappedFile(url)
-        let bytes = file.bytes
-        func broken() -> DatasetError { DatasetError(.malformed, "\(url.path) is not a frame cache.") }
-        guard bytes.count >= 16, bytes[0..<8].elementsEqual(magic),
-            bytes.loadUnaligned(fromByteOffset: 8, as: UInt32.self).littleEndian == version
-        else { throw broken() }
-        let length = Int(bytes.loadUnaligned(fromByteOffset: 12, as: UInt32.self).littleEndian)
-        guard length <= bytes.count - 16 else { throw broken() }
-        let index = try JSONDecoder().decode(Index.self, from: Data(bytes[16..<16 + length]))
-        guard index.counts.count == index.keys.count else { throw broken() }
-        let start = (16 + length + alignment - 1) / alignment * alignment
-        guard start <= bytes.count else { throw broken() }
-        return try PackedFrameCache(
-            file: file, index: index, dataStart: start, frameBytes: sampling.width * sampling.height * 3)
-    }
-
-    // MARK: - Making
-
-    private static func make(
-        _ url: URL, _ manifest: Manifest, _ sampling: ClipSampling, _ settings: String, _ keys: [String],
-        workers: Int, _ shouldStop: () -> Bool, _ progress: (@Sendable (Int, Int) -> Void)?
-    ) throws {
-        func failed() -> DatasetError {
-            DatasetError(
-                .cannotWrite, "The frame cache \(url.path) cannot be written: \(String(cString: strerror(errno))).")
+        guard isUsable(places[place]), let range = file.range(places[place]) else {
+            return try decodeEntry(entry, sampling).frames
         }
-        // The frames go to a file of their own first: the index before them is known only when all are decoded.
-        let name = "\(url.path).partial-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
-        let (framesPath, wholePath) = (name + "-frames", name)
-        let frames = Foundation.open(framesPath, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-        guard frames >= 0 else { throw failed() }
-        defer {
-            close(frames)
-            unlink(framesPath)
-            unlink(wholePath)
+        return CachedFrames(count: file.entries[places[place]].count, file: file.map, range: range)
+    }
+
+    /// Whether an entry's frames are in the file and are those that were written there.
+    private func isUsable(_ entry: Int) -> Bool {
+        guard let range = file.range(entry) else { return false }
+        let known = verified.withLock { $0[entry] }
+        if known != .unknown { return known == .sound }
+        let bytes = UnsafeRawBufferPointer(rebasing: file.map.bytes[range])
+        let isSound = withExtendedLifetime(file) { fileChecksum(of: bytes) == file.entries[entry].checksum }
+        verified.withLock { $0[entry] = isSound ? .sound : .damaged }
+        return isSound
+    }
+
+    /// Removes what processes that were killed while they made this file have left.
+    private static func removeLeftovers(of url: URL) {
+        let folder = url.deletingLastPathComponent().path
+        for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+        where name.hasPrefix(".\(url.lastPathComponent).tmp-") {
+            try? FileManager.default.removeItem(atPath: folder + "/" + name)
         }
-        var index = Index(settings: settings, keys: keys, counts: [], failures: [:])
-        let queue = OrderedQueue<Result<CachedFrames, DatasetError>>(capacity: max(2, workers * 2))
-        let entries = manifest.entries
-        let pool = WorkerThreads(count: max(1, workers)) {
-            while let place = queue.claim(limit: entries.count) {
-                let result = Result { try decodeEntry(entries[place], sampling) }
-                queue.put(result.mapError { DatasetError(.unreadableSample, $0.localizedDescription) }, at: place)
+    }
+}
+
+/// Makes processes that would write the same file take turns; the system lets go of it when a process ends, however it ends.
+private final class FolderLock {
+    private let descriptor: Int32
+    /// Whether others are really kept out.
+    let isHeld: Bool
+
+    /// Waits for the folder. File systems that know no locks are used without one.
+    ///
+    /// - Throws: ``DatasetError`` with code `.cannotWrite`, `CancellationError` when told to stop.
+    init(_ folder: URL, shouldStop: () -> Bool) throws {
+        descriptor = open(folder.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            let reason = String(cString: strerror(errno))
+            throw DatasetError(
+                .cannotWrite, "The folder \(folder.path) of the frame cache cannot be used: \(reason).")
+        }
+        var isHeld = false
+        while !isHeld {
+            isHeld = flock(descriptor, LOCK_EX | LOCK_NB) == 0
+            guard !isHeld, errno == EWOULDBLOCK || errno == EINTR else { break }
+            if shouldStop() {
+                close(descriptor)
+                throw CancellationError()
             }
+            usleep(100_000)
         }
-        defer {
-            queue.stop()
-            pool.join()
-        }
-        for place in entries.indices {
-            if shouldStop() { throw CancellationError() }
-            guard let result = queue.take() else { break }
-            switch result {
-            case .success(let decoded):
-                index.counts.append(decoded.count)
-                try decoded.withBytes { guard writeAll(frames, $0) else { throw failed() } }
-            case .failure(let error):
-                index.counts.append(0)
-                index.failures[place] = error.message
-            }
-            progress?(place + 1, entries.count)
-        }
-        try assemble(index, frames: frames, at: wholePath, failed)
-        guard rename(wholePath, url.path) == 0 else { throw failed() }
+        self.isHeld = isHeld
     }
 
-    private static func assemble(_ index: Index, frames: Int32, at path: String, _ failed: () -> DatasetError) throws {
-        let whole = Foundation.open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-        guard whole >= 0 else { throw failed() }
-        defer { close(whole) }
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = .sortedKeys
-        let json = try encoder.encode(index)
-        var head = Data(magic)
-        for number in [version, UInt32(json.count)] {
-            withUnsafeBytes(of: number.littleEndian) { head.append(contentsOf: $0) }
-        }
-        head.append(json)
-        head.append(Data(count: (alignment - head.count % alignment) % alignment))
-        guard head.withUnsafeBytes({ writeAll(whole, $0) }) else { throw failed() }
-        var buffer = [UInt8](repeating: 0, count: 1 << 22)
-        var offset: off_t = 0
-        while true {
-            let count = buffer.withUnsafeMutableBytes { pread(frames, $0.baseAddress, $0.count, offset) }
-            if count == 0 { break }
-            guard count > 0, buffer[0..<count].withUnsafeBytes({ writeAll(whole, $0) }) else { throw failed() }
-            offset += off_t(count)
-        }
-        guard fsync(whole) == 0 else { throw failed() }
-    }
-
-    private static func writeAll(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) -> Bool {
-        var written = 0
-        while written < bytes.count, let base = bytes.baseAddress {
-            let step = write(descriptor, base + written, bytes.count - written)
-            if step < 0 {
-                if errno == EINTR { continue }
-                return false
-            }
-            written += step
-        }
-        return true
-    }
+    deinit { close(descriptor) }
 }

@@ -114,6 +114,9 @@ public final class VideoDataset: Sendable {
         self.cache = cache
     }
 
+    /// Whether some samples are decoded each time they are asked for, because no cache has room for them.
+    public var decodesWhileReading: Bool { cache.map { !$0.holdsAll } ?? true }
+
     /// The number of samples.
     public var count: Int { manifest.entries.count }
 
@@ -130,14 +133,13 @@ public final class VideoDataset: Sendable {
         var pixels: Tensor
         do {
             if let cache {
-                let frames = try cache.frames(index: index, entry: entry, sampling: sampling)
-                pixels = try choose(from: frames, entry, index, epoch)
+                pixels = try cached(cache, entry, index, epoch)
             } else {
                 pixels = try decodeClip(entry, index, epoch)
             }
         } catch {
             throw DatasetError(
-                .unreadableSample, "Sample \(index) (\(entry.url.path)) cannot be used: \(error.localizedDescription)")
+                .unreadableSample, "Sample \(index) (\(entry.name)) cannot be used: \(error.localizedDescription)")
         }
         let flip = RandomKey(seed: seed).derived("flip", index, epoch)
         if sampling.flipsHorizontally, flip.integer(below: 2) == 1 { mirror(&pixels) }
@@ -157,22 +159,40 @@ public final class VideoDataset: Sendable {
         }
     }
 
-    /// Which of `available` frames (already at the wanted rate and stride) makes up the clip.
-    private func choose(from frames: CachedFrames, _ entry: ManifestEntry, _ index: Int, _ epoch: Int) throws -> Tensor
-    {
-        let wanted = sampling.frameCount
-        let spare = frames.count - wanted
+    /// The clip from what a cache holds or knows.
+    private func cached(_ cache: any FrameCache, _ entry: ManifestEntry, _ index: Int, _ epoch: Int) throws -> Tensor {
+        guard let count = cache.frameCount(index: index) else {
+            let frames = try cache.frames(index: index, entry: entry, sampling: sampling)
+            return cut(frames, from: try firstFrame(of: frames.count, entry, index, epoch))
+        }
+        // The same frames that a cache would hold, but only those of the clip.
+        let first = try firstFrame(of: count, entry, index, epoch)
+        let window = first..<min(count, first + sampling.frameCount)
+        let frames = try decodeEntry(entry, sampling, window: window).frames
+        guard frames.count == window.count else {
+            throw MediaError(.unreadable, "\(entry.name) has changed: it had \(count) frames.")
+        }
+        return cut(frames, from: 0)
+    }
+
+    /// Where a clip of a file with `count` frames (already at the wanted rate and stride) begins.
+    private func firstFrame(of count: Int, _ entry: ManifestEntry, _ index: Int, _ epoch: Int) throws -> Int {
+        let spare = count - sampling.frameCount
         if spare < 0, sampling.shortClip == .fail {
             throw MediaError(
-                .tooShort, "\(entry.url.path) has only \(frames.count) of the \(wanted) frames that were asked for.")
+                .tooShort, "\(entry.name) has only \(count) of the \(sampling.frameCount) frames that were asked for.")
         }
-        let first = spare <= 0 ? 0 : min(spare, Int(startFraction(index, epoch) * Double(spare + 1)))
+        return spare <= 0 ? 0 : min(spare, Int(startFraction(index, epoch) * Double(spare + 1)))
+    }
+
+    /// A clip of the frames from `first` on; the last one stands in for those that are missing.
+    private func cut(_ frames: CachedFrames, from first: Int) -> Tensor {
         let frameBytes = sampling.width * sampling.height * 3
-        var pixels = Tensor.zeros([wanted, sampling.height, sampling.width, 3], dtype: .uint8)
+        var pixels = Tensor.zeros([sampling.frameCount, sampling.height, sampling.width, 3], dtype: .uint8)
         frames.withBytes { source in
             pixels.withUnsafeMutableBytes { target in
                 guard let from = source.baseAddress, let to = target.baseAddress else { return }
-                for t in 0..<wanted {
+                for t in 0..<sampling.frameCount {
                     let frame = min(first + t, frames.count - 1)
                     (to + t * frameBytes).copyMemory(from: from + frame * frameBytes, byteCount: frameBytes)
                 }
@@ -185,9 +205,10 @@ public final class VideoDataset: Sendable {
     private func decodeClip(_ entry: ManifestEntry, _ index: Int, _ epoch: Int) throws -> Tensor {
         var options = VideoReader.Options()
         options.threadCount = 1
-        let reader = try VideoReader(entry.url, options: options)
+        let reader = try VideoReader(entry.source, options: options)
         let begin = entry.start ?? 0
         let duration = reader.info.isStill ? 0 : try length(of: reader, entry)
+        try requireBegin(begin, endOfFile: duration, reader)
         if let rate = sampling.frameRate, !reader.info.isStill {
             // The clip's last frame may start anywhere before the end.
             let needed = Double(sampling.frameCount - 1) / rate
@@ -198,7 +219,7 @@ public final class VideoDataset: Sendable {
             if places < sampling.frameCount, sampling.shortClip == .fail {
                 throw MediaError(
                     .tooShort,
-                    "\(entry.url.path) lasts \(secondsText(available)), less than the \(secondsText(needed)) of "
+                    "\(entry.name) lasts \(secondsText(available)), less than the \(secondsText(needed)) of "
                         + "\(sampling.frameCount) frames at \(rate) per second.")
             }
             let first = min(spare, Int(startFraction(index, epoch) * Double(spare + 1)))
@@ -208,7 +229,7 @@ public final class VideoDataset: Sendable {
         }
         if let clip = try decodeByCount(reader, entry, index, epoch) { return clip }
         let frames = try decodeFrames(reader, entry, sampling)
-        return try choose(from: frames, entry, index, epoch)
+        return cut(frames, from: try firstFrame(of: frames.count, entry, index, epoch))
     }
 
     /// Converts only the clip's frames, where the container's count tells beforehand which they are; `nil` otherwise.
@@ -275,59 +296,4 @@ public final class VideoDataset: Sendable {
             }
         }
     }
-}
-
-/// Seconds with three decimals, for messages.
-private func secondsText(_ seconds: Double) -> String { String(format: "%.3f s", seconds) }
-
-/// Brings frames to the size that the settings ask for.
-func fitted(_ pixels: Tensor, _ sampling: ClipSampling) throws -> Tensor {
-    sampling.cropsToFit
-        ? try resizedAndCropped(pixels, width: sampling.width, height: sampling.height, sampling.resampling)
-        : try resized(pixels, width: sampling.width, height: sampling.height, sampling.resampling)
-}
-
-/// Every frame that a clip of this entry could use, at the wanted rate or stride and size, one decoded at a time.
-func decodeFrames(_ reader: VideoReader, _ entry: ManifestEntry, _ sampling: ClipSampling) throws -> CachedFrames {
-    var bytes: [UInt8] = []
-    var count = 0
-    func keep(_ frame: Tensor) throws {
-        let sized = try fitted(frame, sampling)
-        sized.withUnsafeBytes { bytes.append(contentsOf: $0) }
-        count += 1
-    }
-    let begin = entry.start ?? 0
-    let end = entry.end ?? .infinity
-    var index = 0
-    var next = 0
-    var shown: VideoFrame?
-    let tolerance = reader.timeTolerance
-    let rate = reader.info.isStill ? nil : sampling.frameRate
-    while let frame = try reader.nextFrame() {
-        if let rate {
-            while let current = shown, begin + Double(next) / rate < min(frame.timestamp - tolerance, end - 1e-6) {
-                try keep(current.pixels)
-                next += 1
-            }
-            shown = frame
-            if frame.timestamp >= end { break }
-        } else {
-            if frame.timestamp >= end - 1e-6, count > 0 { break }
-            if frame.timestamp >= begin - tolerance {
-                if index % sampling.frameStride == 0 { try keep(frame.pixels) }
-                index += 1
-            }
-            shown = frame
-        }
-    }
-    if let rate, let shown, shown.timestamp < end {
-        let last = min(end, shown.timestamp + reader.nominalStep)
-        while begin + Double(next) / rate < last - 1e-6 || count == 0 {
-            try keep(shown.pixels)
-            next += 1
-        }
-    } else if count == 0, let shown {
-        try keep(shown.pixels)
-    }
-    return CachedFrames(count: count, bytes: bytes)
 }

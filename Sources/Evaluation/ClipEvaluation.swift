@@ -92,8 +92,8 @@ public struct ClipEvaluation {
                 b = try reference.frames(index, frames)
             }
             if let a, let b, work.isPaired { try pair(a, b, index, &work) }
-            if let a { try work.add(a, to: .generated, name: generated.entries[index].url.path) }
-            if let b { try work.add(b, to: .reference, name: reference?.entries[index].url.path ?? "") }
+            if let a { try work.add(a, to: .generated, name: generated.entries[index].source.name) }
+            if let b { try work.add(b, to: .reference, name: reference?.entries[index].source.name ?? "") }
         }
         try progress(total, total)
         return try work.results()
@@ -102,7 +102,7 @@ public struct ClipEvaluation {
     private func pair(_ a: Tensor, _ b: Tensor, _ index: Int, _ work: inout ClipWork) throws {
         guard a.shape == b.shape else {
             func text(_ x: Tensor) -> String { "\(x.shape[0]) frames of \(x.shape[2]) x \(x.shape[1])" }
-            let names = [generated.entries[index].url.path, reference?.entries[index].url.path ?? ""]
+            let names = [generated.entries[index].source.name, reference?.entries[index].source.name ?? ""]
             throw EvaluationError(
                 .unpaired,
                 "\(names[0]) has \(text(a)) and \(names[1]) \(text(b)); paired measures need the same of both (a number "

@@ -7,15 +7,15 @@ public struct ClipSet: Sendable {
     /// A file, or a part of one.
     public struct Entry: Sendable {
         /// The video or picture.
-        public var url: URL
+        public var source: MediaSource
         /// Where the clip begins, in seconds.
         public var start: Double
         /// Where it ends, in seconds; the file's end if `nil`.
         public var end: Double?
 
         /// Creates an entry.
-        public init(url: URL, start: Double = 0, end: Double? = nil) {
-            self.url = url
+        public init(_ source: MediaSource, start: Double = 0, end: Double? = nil) {
+            self.source = source
             self.start = start
             self.end = end
         }
@@ -42,7 +42,7 @@ public struct ClipSet: Sendable {
     ///   fewer frames than are asked for.
     public func frames(_ index: Int, _ choice: FrameProtocol) throws -> Tensor {
         let entry = entries[index]
-        let reader = try VideoReader(entry.url)
+        let reader = try VideoReader(entry.source)
         var limit = choice.count
         if let end = entry.end {
             let own = Int(((end - entry.start) * reader.info.frameRate).rounded())
@@ -56,7 +56,8 @@ public struct ClipSet: Sendable {
         }
         if let count = choice.count, clip.frameCount < count {
             throw EvaluationError(
-                .tooFew, "\(entry.url.path) has \(clip.frameCount) frames; \(count) of each clip are to be measured.")
+                .tooFew, "\(entry.source.name) has \(clip.frameCount) frames; \(count) of each clip are to be measured."
+            )
         }
         guard let size = choice.size else { return clip.pixels }
         return try resized(clip.pixels, width: size.width, height: size.height)

@@ -73,7 +73,7 @@ struct ClipWork {
             case .fid: try frames?.result(settings.frames)
             case .fvd: try clips?.distance()
             case .is: clips?.score()
-            case .codebook, .recall: nil
+            case .codebook, .recall, .judge: nil
             }
         }
     }

@@ -21,6 +21,8 @@ public struct EvaluationError: Error, Sendable {
         public static let missingNetwork = Code(name: "missingNetwork")
         /// A package or a network whose hash is not the published one.
         public static let wrongHash = Code(name: "wrongHash")
+        /// A judge that could not be run, or whose verdict could not be read.
+        public static let judgeFailed = Code(name: "judgeFailed")
     }
 
     /// What kind of mistake it was.

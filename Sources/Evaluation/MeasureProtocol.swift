@@ -1,3 +1,5 @@
+import Checkpoints
+
 /// How a number was measured: everything that must agree before two numbers may be compared.
 public struct MeasureProtocol: Sendable, Equatable {
     /// The steps, in order: what is named, and how it was done.

@@ -18,13 +18,15 @@ public enum Measure: String, Sendable, CaseIterable {
     case codebook
     /// How often the right one is among the k nearest.
     case recall
+    /// What a program that knows the clips' world says of them.
+    case judge
 
     /// Whether clip i of one side is compared with clip i of the other.
     public var isPaired: Bool { [.psnr, .ssim, .lpips].contains(self) }
     /// Whether it needs clips to compare with.
     public var needsReference: Bool { isPaired || self == .fid || self == .fvd }
     /// Whether it looks at pictures.
-    public var takesClips: Bool { self != .codebook && self != .recall }
+    public var takesClips: Bool { ![.codebook, .recall, .judge].contains(self) }
     /// The fewest clips or frames of each side that it is defined for; fewer are refused.
     public var fewest: Int { self == .fid || self == .fvd ? 2 : 1 }
 }

@@ -26,11 +26,13 @@ final class Decoder {
     private var isDraining = false
     private let maximumPixels: Int
 
-    init(_ url: URL, maximumPixels: Int, threadCount: Int) throws {
+    init(_ source: MediaSource, maximumPixels: Int, threadCount: Int) throws {
         try FFmpeg.load()
-        path = url.path
+        path = source.name
         self.maximumPixels = maximumPixels
-        head = try FileHead(url)
+        let (descriptor, range) = try source.open()
+        head = FileHead(descriptor, range)
+        input = mm_range_open(descriptor, Int64(range.lowerBound), Int64(range.count))
         // A place to point to until the real stream is known, so that `self` is whole when something throws.
         stream = Self.placeholderStream
         if head.isAnimatedWebP {
@@ -53,7 +55,7 @@ final class Decoder {
         av_packet_free(&packet)
         avcodec_free_context(&codec)
         avformat_close_input(&format)
-        avio_closep(&input)
+        mm_range_close(&input)
     }
 
     /// Whether the container holds still pictures only.
@@ -96,21 +98,17 @@ final class Decoder {
     }
 
     private func openContainer() throws {
-        var settings: OpaquePointer?
-        defer { av_dict_free(&settings) }
-        av_dict_set(&settings, "protocol_whitelist", "file", 0)
-        var status = avio_open2(&input, "file:" + path, AVIO_FLAG_READ, nil, &settings)
-        guard status >= 0 else {
-            throw MediaError(.fileNotFound, "The file \(path) cannot be opened: \(statusText(status).lowercased()).")
-        }
-        guard let context = avformat_alloc_context() else { throw unreadable(mm_averror(ENOMEM)) }
+        guard let input, let context = avformat_alloc_context() else { throw unreadable(mm_averror(ENOMEM)) }
         context.pointee.pb = input
         context.pointee.flags |= mm_format_custom_io
         format = context
-        av_dict_set(&settings, "protocol_whitelist", "file", 0)
+        var settings: OpaquePointer?
+        defer { av_dict_free(&settings) }
+        // What a demuxer might want to open beside its input is refused.
+        av_dict_set(&settings, "protocol_whitelist", "none", 0)
         av_dict_set(&settings, "format_whitelist", Self.allowedContainers, 0)
         // No name is passed: the content alone decides the format.
-        status = avformat_open_input(&format, "", nil, &settings)
+        var status = avformat_open_input(&format, "", nil, &settings)
         guard status >= 0, let format else { throw unreadable(status) }
         if let name = format.pointee.iformat?.pointee.name { container = String(cString: name) }
 

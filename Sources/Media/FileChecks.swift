@@ -12,32 +12,13 @@ struct FileHead {
     var lacksEndMark = false
     var fileSize = 0
 
-    /// Looks at the file.
-    /// - Throws: ``MediaError`` for anything but a readable, regular, non-empty file.
-    init(_ url: URL) throws {
-        let path = url.path
-        var status = stat()
-        guard stat(path, &status) == 0 else {
-            let reason = errno == ENOENT || errno == ENOTDIR ? "there is no such file" : systemText(errno)
-            throw MediaError(.fileNotFound, "The file \(path) cannot be opened: \(reason).")
-        }
-        switch status.st_mode & S_IFMT {
-        case S_IFREG: break
-        case S_IFDIR:
-            throw MediaError(.notAFile, "\(path) is a folder; a picture or video file is needed.")
-        default:
-            throw MediaError(.notAFile, "\(path) is not a regular file; a picture or video file is needed.")
-        }
-        guard status.st_size > 0 else { throw MediaError(.unreadable, "The file \(path) is empty.") }
-        fileSize = Int(status.st_size)
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else {
-            throw MediaError(.fileNotFound, "The file \(path) cannot be opened: \(systemText(errno)).")
-        }
-        defer { close(descriptor) }
+    /// Looks at the bytes of a file that is open.
+    init(_ descriptor: Int32, _ range: Range<Int>) {
+        fileSize = range.count
         inspect(
-            head: Self.bytes(descriptor, at: 0, count: min(fileSize, 1 << 18)),
-            tail: Self.bytes(descriptor, at: max(0, fileSize - 4096), count: min(fileSize, 4096)))
+            head: Self.bytes(descriptor, at: range.lowerBound, count: min(fileSize, 1 << 18)),
+            tail: Self.bytes(descriptor, at: max(range.lowerBound, range.upperBound - 4096), count: min(fileSize, 4096))
+        )
     }
 
     private static func bytes(_ descriptor: Int32, at offset: Int, count: Int) -> [UInt8] {

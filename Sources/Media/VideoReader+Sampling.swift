@@ -51,7 +51,7 @@ extension VideoReader {
         }
         if times.isEmpty {
             throw MediaError(
-                .tooShort, "\(url.path) has \(index) frames; there is no frame \(fromFrame) (counted from 0).")
+                .tooShort, "\(source.name) has \(index) frames; there is no frame \(fromFrame) (counted from 0).")
         }
         try fill(buffer, &times, to: frameCount, step: nominalStep * Double(stride), shortClip)
         let rate = times.count < 2 || info.isStill ? info.frameRate / Double(stride) : measuredRate(times)
@@ -119,7 +119,7 @@ extension VideoReader {
                 guard shortClip == .repeatLast else {
                     throw MediaError(
                         .tooShort,
-                        "\(url.path) ends at \(secondsText(end)); nothing is shown at \(secondsText(startSeconds)).")
+                        "\(source.name) ends at \(secondsText(end)); nothing is shown at \(secondsText(startSeconds)).")
                 }
                 try emit(frameRate == nil ? shown.time : startSeconds)
             }
@@ -136,7 +136,7 @@ extension VideoReader {
         if overflow || bytes > options.maximumClipBytes {
             throw MediaError(
                 .tooLarge,
-                "\(frameCount) frames of \(url.path) take \(overflow ? "more" : "\(bytes)") bytes, above the limit of "
+                "\(frameCount) frames of \(source.name) take \(overflow ? "more" : "\(bytes)") bytes, above the limit of "
                     + "\(options.maximumClipBytes); read fewer frames, or frame by frame.")
         }
     }
@@ -149,7 +149,7 @@ extension VideoReader {
         case .shorten: return
         case .fail:
             throw MediaError(
-                .tooShort, "\(url.path) has only \(times.count) of the \(frameCount) frames that were asked for.")
+                .tooShort, "\(source.name) has only \(times.count) of the \(frameCount) frames that were asked for.")
         case .repeatLast:
             let found = times.count
             for index in found..<frameCount {

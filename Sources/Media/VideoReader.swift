@@ -41,8 +41,8 @@ public final class VideoReader {
         public init() {}
     }
 
-    /// The file.
-    public let url: URL
+    /// Where the bytes lie.
+    public let source: MediaSource
     /// What is known of the file before its frames are read.
     public let info: VideoInfo
     /// What decoding found so far.
@@ -54,7 +54,7 @@ public final class VideoReader {
     private let frame: OwnedFrame
     private let heldFrame: OwnedFrame
     private var heldBuffer: PixelBuffer?
-    private var heldPixels: UnsafeRawPointer?
+    private var heldBytes: UnsafeRawPointer?
     /// Whether `frame` holds a frame that was not handed out yet.
     private var isFramePending = true
     /// Whether `frame` holds a decoded frame at all.
@@ -67,20 +67,27 @@ public final class VideoReader {
     ///
     /// - Throws: ``MediaError``: `.fileNotFound`, `.notAFile`, `.unreadable`, `.noFrames`, or `.tooLarge` for more
     ///   pixels than ``Options/maximumPixels``.
-    public init(_ url: URL, options: Options = .init()) throws {
-        self.url = url
+    public convenience init(_ url: URL, options: Options = .init()) throws {
+        try self.init(MediaSource(url), options: options)
+    }
+
+    /// Opens a file or a part of one and decodes its first frame.
+    ///
+    /// - Throws: as ``init(_:options:)`` of a file.
+    public init(_ source: MediaSource, options: Options = .init()) throws {
+        self.source = source
         self.options = options
         let threads =
             options.threadCount > 0 ? options.threadCount : min(4, ProcessInfo.processInfo.activeProcessorCount)
-        decoder = try Decoder(url, maximumPixels: options.maximumPixels, threadCount: threads)
+        decoder = try Decoder(source, maximumPixels: options.maximumPixels, threadCount: threads)
         frame = try OwnedFrame()
         heldFrame = try OwnedFrame()
         guard try decoder.next(into: frame.pointer) else {
             if decoder.undecodablePackets > 0 || decoder.isTruncated {
                 throw MediaError(
-                    .unreadable, "No frame of \(url.path) could be decoded: the file is damaged or cut off.")
+                    .unreadable, "No frame of \(source.name) could be decoded: the file is damaged or cut off.")
             }
-            throw MediaError(.noFrames, "\(url.path) has a video stream without frames.")
+            throw MediaError(.noFrames, "\(source.name) has a video stream without frames.")
         }
         let orientation = options.appliesOrientation ? Self.orientation(of: frame.pointer, decoder) : Orientation()
         let (width, height) = (Int(frame.pointer.pointee.width), Int(frame.pointer.pointee.height))
@@ -110,10 +117,24 @@ public final class VideoReader {
     /// Passes over the next frame without converting it; its time, or `nil` after the last one.
     public func skipFrame() throws -> Double? { try advance() }
 
+    /// Keeps the frame that ``skipFrame()`` has just passed over, while others are decoded; nothing is converted yet.
+    public func holdFrame() throws { try hold() }
+
+    /// The pixels of the kept frame, `[height, width, 3]`, `uint8`; converted when they are first asked for.
+    ///
+    /// - Precondition: ``holdFrame()`` was called.
+    public func heldPixels() throws -> Tensor {
+        var pixels = Tensor.zeros([info.height, info.width, 3], dtype: .uint8)
+        try pixels.withUnsafeMutableBytes { bytes in
+            if let base = bytes.baseAddress { try copyHeld(to: base) }
+        }
+        return pixels
+    }
+
     /// Starts again from the first frame; the report starts anew.
     public func rewind() throws {
         decoder = try Decoder(
-            url, maximumPixels: options.maximumPixels,
+            source, maximumPixels: options.maximumPixels,
             threadCount: options.threadCount > 0
                 ? options.threadCount : min(4, ProcessInfo.processInfo.activeProcessorCount))
         report = DecodeReport()
@@ -159,7 +180,7 @@ public final class VideoReader {
         if isCurrentDamaged {
             report.damagedFrames += 1
             if options.isStrict {
-                throw MediaError(.damaged, "Frame \(report.decodedFrames) of \(url.path) is damaged.")
+                throw MediaError(.damaged, "Frame \(report.decodedFrames) of \(source.name) is damaged.")
             }
         }
         let (width, height) = (Int(frame.pointer.pointee.width), Int(frame.pointer.pointee.height))
@@ -176,22 +197,22 @@ public final class VideoReader {
     func hold() throws {
         av_frame_unref(heldFrame.pointer)
         guard av_frame_ref(heldFrame.pointer, frame.pointer) >= 0 else {
-            throw MediaError(.unreadable, "There is no memory for a frame of \(url.path).")
+            throw MediaError(.unreadable, "There is no memory for a frame of \(source.name).")
         }
-        heldPixels = nil
+        heldBytes = nil
     }
 
     /// Writes the kept frame's pixels, converted the first time they are asked for.
     func copyHeld(to destination: UnsafeMutableRawPointer) throws {
-        if let heldPixels {
-            destination.copyMemory(from: heldPixels, byteCount: frameBytes)
+        if let heldBytes {
+            destination.copyMemory(from: heldBytes, byteCount: frameBytes)
         } else {
             try converter.convert(heldFrame.pointer, to: destination.assumingMemoryBound(to: UInt8.self))
             let buffer = heldBuffer ?? PixelBuffer(frameBytes: frameBytes, capacity: 1)
             let memory = buffer.frameCount == 0 ? try buffer.appendFrame() : buffer.base
             memory?.copyMemory(from: destination, byteCount: frameBytes)
             heldBuffer = buffer
-            heldPixels = memory.map { UnsafeRawPointer($0) }
+            heldBytes = memory.map { UnsafeRawPointer($0) }
         }
     }
 
@@ -232,7 +253,7 @@ public final class VideoReader {
         report.undecodablePackets = decoder.undecodablePackets
         report.isTruncated = decoder.isTruncated
         if options.isStrict, let summary = report.summary, !report.isClean {
-            throw MediaError(.damaged, "\(url.path) is damaged: \(summary).")
+            throw MediaError(.damaged, "\(source.name) is damaged: \(summary).")
         }
     }
 

@@ -12,6 +12,8 @@ public final class ForwardContext {
     public let isRepeated: Bool
     /// What linear layers, convolutions and attention round the operands of their products to.
     public let precision: ProductPrecision
+    /// Keeps what the pass observes; without it modules move at once.
+    private let observations: PassObservations?
     private let key: RandomKey
     private var draws: Int
 
@@ -21,17 +23,20 @@ public final class ForwardContext {
     ///   - key: derived from the seed and the step, so that a pass can be repeated exactly.
     ///   - checkpointsActivations: whether to save memory at the cost of time; values and gradients are the same.
     ///   - precision: what the operands of products are rounded to.
+    ///   - observations: keeps what moves running statistics and codebooks; they move at once when `nil`.
     public convenience init(
-        training key: RandomKey, checkpointsActivations: Bool = false, precision: ProductPrecision = .float32
+        training key: RandomKey, checkpointsActivations: Bool = false, precision: ProductPrecision = .float32,
+        observations: PassObservations? = nil
     ) {
-        self.init(true, key, draws: 0, checkpoints: checkpointsActivations, isRepeated: false, precision)
+        self.init(true, key, draws: 0, checkpoints: checkpointsActivations, isRepeated: false, precision, observations)
     }
 
     private init(
         _ isTraining: Bool, _ key: RandomKey, draws: Int, checkpoints: Bool, isRepeated: Bool,
-        _ precision: ProductPrecision
+        _ precision: ProductPrecision, _ observations: PassObservations? = nil
     ) {
         self.isTraining = isTraining
+        self.observations = observations
         self.precision = precision
         checkpointsActivations = checkpoints
         self.isRepeated = isRepeated
@@ -63,6 +68,15 @@ public final class ForwardContext {
     public func nextKey(_ purpose: String) -> RandomKey {
         draws += 1
         return key.derived(purpose, draws)
+    }
+
+    /// The key that ``nextKey(_:)`` would give now, for what is decided when the step is over.
+    func reservedKey(_ purpose: String) -> RandomKey { key.derived(purpose, draws + 1) }
+
+    /// Hands over what a module observed in this pass: to whoever gathers it, or to the module itself.
+    func observe(_ observation: PassObservation) {
+        guard let observations else { return observation.applyAlone() }
+        observations.add(observation)
     }
 
     /// Applies a block, without its intermediate values on the tape if ``checkpointsActivations`` says so.

@@ -110,6 +110,8 @@ public final class Parameter {
         didSet { wrappedValue = wrappedValue }
     }
     private var current: Tensor
+    /// Brings the value when it is read, while it is kept elsewhere.
+    private var keeper: (any ParameterKeeper)?
     /// Makes the value whenever it is read, instead of ``current``.
     private var source: (() -> Tensor)?
 
@@ -121,9 +123,12 @@ public final class Parameter {
 
     /// The value, on the tape while trainable.
     public var wrappedValue: Tensor {
-        get { source?() ?? current }
+        get {
+            if let keeper { keeper.bring(self) }
+            return source?() ?? current
+        }
         set {
-            source = nil
+            (source, keeper) = (nil, nil)
             current = isTrainable ? newValue.detached.tracked() : newValue.detached
         }
     }
@@ -136,9 +141,29 @@ public final class Parameter {
         current = Tensor.zeros([0])
     }
 
+    /// The number of elements, wherever they are.
+    var count: Int { source?().count ?? current.count }
+
+    /// The leaf of the tape that stands for the parameter, whether or not its value is here.
+    public var leaf: Tensor { current }
+
+    /// Gives up the value's memory: from now on whoever keeps it is asked for it when it is read.
+    ///
+    /// Unlike with ``derive(from:)`` the tape follows it, as the same leaf.
+    public func sendAway(to keeper: any ParameterKeeper) {
+        self.keeper = keeper
+        current = current.hollow
+    }
+
+    /// Takes the value back, for as long as it is not sent away again.
+    public func take(_ value: Tensor) {
+        keeper = nil
+        current = current.holding(value.detached)
+    }
+
     /// Gives up the value's memory for good; it is empty from now on, until it is set.
     func giveUp() {
-        source = nil
+        (source, keeper) = (nil, nil)
         current = Tensor.zeros([0])
     }
 
@@ -156,6 +181,16 @@ public final class Parameter {
         wrappedValue = value
     }
 }
+
+/// Keeps the values of parameters elsewhere than in their module.
+public protocol ParameterKeeper: AnyObject {
+    /// Gives a parameter its value (``Parameter/take(_:)``), for it is about to be read.
+    func bring(_ parameter: Parameter)
+}
+
+/// A part of a model that ``ForwardContext/checkpointing(_:_:)`` computes twice: its parameters are needed together, and
+/// not before or after.
+public protocol CheckpointedBlock: Module {}
 
 /// A tensor of a module that is saved but not learned by gradients: running statistics, a codebook.
 @propertyWrapper
@@ -220,7 +255,7 @@ extension Module {
     }
 
     /// The number of learnable numbers.
-    public final var parameterCount: Int { parameters.reduce(0) { $0 + $1.parameter.wrappedValue.count } }
+    public final var parameterCount: Int { parameters.reduce(0) { $0 + $1.parameter.count } }
 
     /// Refuses a module that is larger than the machine's memory.
     ///
@@ -241,10 +276,14 @@ extension Module {
     /// Values are cast to the element type the module declares.
     /// - Throws: ``TensorError`` with code `.shapeMismatch` when a value has another shape; nothing is changed then.
     public final func assign(_ values: [String: Tensor]) throws {
-        for (key, expected) in stateDictionary {
-            if let value = values[key], value.shape != expected.shape {
+        // Only what is given is looked at: the values of other parameters may be far away.
+        let expected =
+            parameters.filter { values[$0.key] != nil }.map { ($0.key, $0.parameter.wrappedValue.shape) }
+            + buffers.map { ($0.key, $0.buffer.wrappedValue.shape) }
+        for (key, shape) in expected {
+            if let value = values[key], value.shape != shape {
                 throw TensorError(
-                    .shapeMismatch, "'\(key)' has shape \(value.shape) where the model has \(expected.shape).")
+                    .shapeMismatch, "'\(key)' has shape \(value.shape) where the model has \(shape).")
             }
         }
         for (key, parameter) in parameters {

@@ -53,8 +53,11 @@ public struct ConvolutionGeometry: Sendable, Equatable {
         )
     }
 
-    /// The kernels' description of the convolution whose input has `inputSize` and output `outputSize`.
-    func descriptor(batch: Int, inputs: Int, outputs: Int, inputSize: [Int], outputSize: [Int]) -> mm_conv {
+    /// The kernels' description of the convolution whose input has `inputSize` and output `outputSize`; `isRounded` says
+    /// that all operands are rounded ones.
+    func descriptor(
+        batch: Int, inputs: Int, outputs: Int, inputSize: [Int], outputSize: [Int], isRounded: Bool = false
+    ) -> mm_conv {
         func three(_ values: [Int], _ fill: Int) -> (Int, Int, Int) {
             let all = [Int](repeating: fill, count: 3 - values.count) + values
             return (all[0], all[1], all[2])
@@ -62,7 +65,7 @@ public struct ConvolutionGeometry: Sendable, Equatable {
         return mm_conv(
             batch: batch, in_channels: inputs, out_channels: outputs, in_size: three(inputSize, 1),
             out_size: three(outputSize, 1), kernel: three(kernel, 1), stride: three(stride, 1),
-            dilation: three(dilation, 1), pad_front: three(padFront, 0))
+            dilation: three(dilation, 1), pad_front: three(padFront, 0), halves: isRounded ? 1 : 0)
     }
 }
 
@@ -92,7 +95,8 @@ extension Tensor {
         let size = geometry.outputSize(Array(shape[2...]))
         let result = Tensor(uninitialized: [shape[0], w.shape[0]] + size, dtype: x.dtype)
         var descriptor = geometry.descriptor(
-            batch: shape[0], inputs: shape[1], outputs: w.shape[0], inputSize: Array(shape[2...]), outputSize: size)
+            batch: shape[0], inputs: shape[1], outputs: w.shape[0], inputSize: Array(shape[2...]), outputSize: size,
+            isRounded: isRounded)
         if result.count > 0 {
             ConvolutionKernels.forward(&descriptor, x: x, w: w, bias: bias?.detached, y: result)
         }
@@ -153,7 +157,8 @@ extension Tensor {
         }
         let result = Tensor.zeros([shape[0], w.shape[1]] + size.map { max($0, 0) }, dtype: x.dtype)
         var descriptor = geometry.descriptor(
-            batch: shape[0], inputs: w.shape[1], outputs: shape[1], inputSize: size, outputSize: Array(shape[2...]))
+            batch: shape[0], inputs: w.shape[1], outputs: shape[1], inputSize: size, outputSize: Array(shape[2...]),
+            isRounded: isRounded)
         if result.count > 0 && count > 0 {
             ConvolutionKernels.backwardData(&descriptor, gy: x, w: w, bias: bias?.detached, gx: result)
         }

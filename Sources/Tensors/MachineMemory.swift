@@ -41,6 +41,9 @@ public enum MachineMemory {
     /// The most memory that this process ever had in use, in bytes, as the system counts it; `nil` where it does not say.
     public static var peakByteCount: Int? { kibibytes("VmHWM:", in: "/proc/self/status").map { $0 * 1024 } }
 
+    /// The memory that this process has in use now, in bytes, as the system counts it; `nil` where it does not say.
+    public static var residentByteCount: Int? { kibibytes("VmRSS:", in: "/proc/self/status").map { $0 * 1024 } }
+
     /// Refuses what takes more memory than there is at all.
     ///
     /// - Parameters:

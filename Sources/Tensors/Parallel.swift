@@ -1,4 +1,5 @@
 import CKernels
+import Foundation
 
 /// The process's one pool of worker threads.
 public enum Threads {
@@ -11,8 +12,15 @@ public enum Threads {
     }
 }
 
-/// The widest instruction set in use: "baseline", "avx2", "avx512" or "avx512vnni".
+/// The widest instruction set in use: "baseline", "avx2", "avx512", "avx512vnni" or "avx512bf16".
 public var instructionSet: String { String(cString: mm_isa_name()) }
+
+/// The processor's name as the system states it.
+public var processorName: String {
+    let text = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
+    let line = text.split(separator: "\n").first { $0.hasPrefix("model name") }
+    return line?.split(separator: ":", maxSplits: 1).last?.trimmingCharacters(in: .whitespaces) ?? "unknown processor"
+}
 
 /// Calls `body` on consecutive ranges that cover `0..<count`, on the pool's threads.
 ///

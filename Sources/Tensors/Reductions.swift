@@ -178,13 +178,30 @@ extension Tensor {
         return gx
     }
 
-    /// The sum of squares of all elements, in double precision.
-    public func sumOfSquares() -> Double {
+    /// How many elements are summed at once by ``sumsOfSquares()``.
+    public static let squaresGrain = 1 << 14
+
+    /// The sum of squares of all elements, in double precision: that of ``sumsOfSquares()``, in order.
+    public func sumOfSquares() -> Double { sumsOfSquares().reduce(0, +) }
+
+    /// The sums of squares of every ``squaresGrain`` elements, in double precision; the last of what is left.
+    public func sumsOfSquares() -> [Double] {
         requireReal(self, "sumOfSquares")
         let x = contiguous()
-        return withTensors(x) {
-            dtype == .float32
-                ? mm_sum_squares_f32(count, x.pointer(Float.self)) : mm_sum_squares_f64(count, x.pointer(Double.self))
+        let grain = Self.squaresGrain
+        var sums = [Double](repeating: 0, count: (count + grain - 1) / grain)
+        sums.withUnsafeMutableBufferPointer { sums in
+            // Each range writes a number of its own.
+            nonisolated(unsafe) let sums = sums
+            withTensors(x) {
+                parallelRanges(count, grain: grain) { range in
+                    sums[range.lowerBound / grain] =
+                        dtype == .float32
+                        ? mm_sum_squares_f32(range.count, x.pointer(Float.self) + range.lowerBound)
+                        : mm_sum_squares_f64(range.count, x.pointer(Double.self) + range.lowerBound)
+                }
+            }
         }
+        return sums
     }
 }

@@ -59,6 +59,21 @@ extension Tensor {
             node: GradientNode(inputs: [], backward: nil))
     }
 
+    /// The same leaf of the tape with another value: gradients with respect to either are those of both.
+    /// - Precondition: the shapes and types agree.
+    public func holding(_ value: Tensor) -> Tensor {
+        precondition(
+            value.shape == shape && value.dtype == dtype, "holding: \(value.shape) does not fit a leaf of \(shape)")
+        return Tensor(
+            storage: value.storage, dtype: dtype, shape: shape, strides: value.strides, offset: value.offset, node: node
+        )
+    }
+
+    /// The same leaf without its value's memory: of its shape, zero everywhere.
+    public var hollow: Tensor {
+        holding(Tensor.zeros([1], dtype: dtype).reshaped(to: shape.map { _ in 1 }).broadcast(to: shape))
+    }
+
     /// The same value, unknown to the tape.
     public var detached: Tensor {
         node == nil ? self : Tensor(storage: storage, dtype: dtype, shape: shape, strides: strides, offset: offset)
@@ -98,6 +113,24 @@ extension Tensor {
         precondition(count == 1, "backward: the result has shape \(shape); give a cotangent for each element instead")
         return gradients(of: [(self, Tensor.ones(shape, dtype: dtype))])
     }
+
+    /// Hands over the gradient of this scalar with respect to each of `leaves`, as soon as it is complete.
+    ///
+    /// The gradients have the bits that ``backward()`` gives them. They come in the order in which the walk is done with
+    /// them, those of the last operations first; a leaf that the scalar does not depend on is left out. Nothing else keeps
+    /// what was handed over.
+    ///
+    /// - Parameters:
+    ///   - leaves: tracked values.
+    ///   - body: given a leaf's place in `leaves` and its gradient, once.
+    /// - Precondition: the tensor has one element.
+    public func backward(to leaves: [Tensor], _ body: (_ leaf: Int, _ gradient: Tensor) -> Void) {
+        precondition(count == 1, "backward: the result has shape \(shape); give a cotangent for each element instead")
+        withoutActuallyEscaping(body) { body in
+            _ = gradientsByNode(
+                of: [(self, Tensor.ones(shape, dtype: dtype))], watched: GradientWatch(leaves, body))
+        }
+    }
 }
 
 /// The gradients of the sum over `results` of (result * cotangent) with respect to every leaf (vector-Jacobian product).
@@ -109,11 +142,18 @@ public func gradients(of results: [(Tensor, Tensor)]) -> Gradients {
 }
 
 /// The same by node number, of leaves and of the nodes up to `boundary`, which are not walked.
-func gradientsByNode(of results: [(Tensor, Tensor)], boundary: UInt64 = 0) -> [UInt64: Tensor] {
+///
+/// - Parameter watched: given the gradient of each leaf that it wants as soon as nothing adds to it any more; what it takes
+///   is not among the result.
+func gradientsByNode(
+    of results: [(Tensor, Tensor)], boundary: UInt64 = 0, watched: GradientWatch? = nil
+) -> [UInt64: Tensor] {
     withoutGradients {
         var pending: [UInt64: (node: GradientNode, gradient: Tensor)] = [:]
         var order = NodeHeap()
         var leaves: [UInt64: Tensor] = [:]
+        // How many times a watched leaf is still to be added to.
+        var open = watched.map { usesOfLeaves(from: results.compactMap(\.0.node), in: $0) } ?? [:]
 
         func add(_ gradient: Tensor, to node: GradientNode) {
             if let known = pending[node.number] {
@@ -122,6 +162,13 @@ func gradientsByNode(of results: [(Tensor, Tensor)], boundary: UInt64 = 0) -> [U
                 pending[node.number] = (node, gradient)
                 order.insert(node.number)
             }
+        }
+
+        /// Hands over a watched leaf's gradient when its last use is done.
+        func close(_ number: UInt64) {
+            guard let watched, let uses = open[number] else { return }
+            open[number] = uses - 1
+            if uses == 1, let (_, gradient) = pending.removeValue(forKey: number) { watched.take(number, gradient) }
         }
 
         for (result, cotangent) in results {
@@ -134,7 +181,11 @@ func gradientsByNode(of results: [(Tensor, Tensor)], boundary: UInt64 = 0) -> [U
             guard let (node, gradient) = pending.removeValue(forKey: number) else { continue }
             precondition(!node.isSpent, "backward: this part of the tape was walked before and released")
             guard number > boundary, let backward = node.backward else {
-                leaves[number] = gradient
+                if let watched, watched.wants(number) {
+                    watched.take(number, gradient)
+                } else {
+                    leaves[number] = gradient
+                }
                 continue
             }
             let inputs = node.inputs
@@ -143,10 +194,41 @@ func gradientsByNode(of results: [(Tensor, Tensor)], boundary: UInt64 = 0) -> [U
             node.isSpent = true
             for (input, gradient) in zip(inputs, backward(gradient)) {
                 if let input, let gradient { add(gradient, to: input) }
+                if let input { close(input.number) }
             }
         }
         return leaves
     }
+}
+
+/// How often the operations behind `roots` read each leaf that is watched.
+private func usesOfLeaves(from roots: [GradientNode], in watched: GradientWatch) -> [UInt64: Int] {
+    var uses: [UInt64: Int] = [:]
+    var seen: Set<UInt64> = []
+    var pending = roots.filter { seen.insert($0.number).inserted }
+    while let node = pending.popLast() {
+        for case let input? in node.inputs {
+            if watched.wants(input.number) { uses[input.number, default: 0] += 1 }
+            if seen.insert(input.number).inserted { pending.append(input) }
+        }
+    }
+    return uses
+}
+
+/// Leaves whose gradients are handed over one by one.
+final class GradientWatch {
+    private let places: [UInt64: Int]
+    private let body: (Int, Tensor) -> Void
+
+    init(_ leaves: [Tensor], _ body: @escaping (Int, Tensor) -> Void) {
+        places = Dictionary(
+            leaves.enumerated().compactMap { place, leaf in leaf.node.map { ($0.number, place) } },
+            uniquingKeysWith: { first, _ in first })
+        self.body = body
+    }
+
+    func wants(_ number: UInt64) -> Bool { places[number] != nil }
+    func take(_ number: UInt64, _ gradient: Tensor) { places[number].map { body($0, gradient) } }
 }
 
 /// A binary heap that hands out the largest number first.

@@ -46,14 +46,28 @@ public struct BPETrainer: Sendable {
                 throw TokenizerError(
                     .writeFailed, "The folder \(folder.path) could not be created: \(error.localizedDescription)")
             }
+            for (name, bytes) in files { try TokenizerFile.write(bytes, to: folder.appendingPathComponent(name)) }
+        }
+
+        /// `encoder.json` and `merges.txt`.
+        public var files: [(name: String, bytes: [UInt8])] {
             let encoder = JSONObject(
                 tokens.enumerated().map { (String(decoding: $0.element, as: UTF8.self), .integer($0.offset)) })
             var lines = Array("#version: 1, char-bpe\n".utf8)
             for pair in merges { lines += pair[0] + [32] + pair[1] + [10] }
-            try TokenizerFile.write(lines, to: folder.appendingPathComponent("merges.txt"))
-            try TokenizerFile.write(
-                Array(JSONValue.object(encoder).serialized(pretty: true).utf8),
-                to: folder.appendingPathComponent("encoder.json"))
+            return [
+                ("merges.txt", lines), ("encoder.json", Array(JSONValue.object(encoder).serialized(pretty: true).utf8)),
+            ]
+        }
+
+        /// The tokenizer that reads what ``write(to:)`` writes.
+        public func tokenizer() throws -> CharBPETokenizer {
+            let (merges, encoder) = (files[0], files[1])
+            let json = try encoder.bytes.withUnsafeBytes { try JSONValue.parse($0, source: encoder.name) }
+            return try CharBPETokenizer(
+                vocabulary: Vocabulary(json: json, name: encoder.name),
+                merges: MergeRules(lines: TokenizerFile.lines(merges.bytes, name: merges.name), name: merges.name),
+                specialTokens: CharBPETokenizer.standardSpecialTokens, unknown: "[UNK]", name: encoder.name)
         }
     }
 

@@ -13,6 +13,13 @@ public protocol ClipSource: Sendable {
     func pixels(_ index: Int, epoch: Int?) throws -> Tensor
     /// What the clip shows.
     func caption(_ index: Int) -> String
+    /// How many threads it takes to read clips about as fast as they are learned from.
+    var readerCount: Int { get }
+}
+
+extension ClipSource {
+    /// One: reading is no work to speak of.
+    public var readerCount: Int { 1 }
 }
 
 /// What a model of `dimensions` axes sees of clips that are `uint8`, `[frames, height, width, 3]`: `float32`,

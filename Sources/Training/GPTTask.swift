@@ -58,6 +58,8 @@ public final class GPTTask: TrainingTask {
 
     public var module: Module { model }
     public var itemCount: Int { training.codes.count }
+    public var heldOutCount: Int { validation?.codes.count ?? 0 }
+    public var quality: Quality? { Quality("video", isSmallerBetter: true) }
     public var dataFingerprint: String { training.codes.fingerprint }
 
     private func tensor(_ prompts: [[Int]]) -> Tensor {

@@ -17,6 +17,8 @@ final class MetricsLog {
             guard FileManager.default.createFile(atPath: path, contents: nil) else {
                 throw TrainingError(.invalidRun, "The log \(path) cannot be written.")
             }
+            // Checkpoints count on it, so its name must last as long as theirs.
+            try? SystemFileLayer().syncFolder(parentFolder(of: path))
         }
         guard let handle = FileHandle(forUpdatingAtPath: path) else {
             throw TrainingError(.invalidRun, "The log \(path) cannot be opened.")

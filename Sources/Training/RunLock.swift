@@ -48,6 +48,9 @@ extension RunFolder {
         var isOurs = false
         do {
             try makeFolder(path)
+            for folder in missing.dropFirst() {
+                try? layer.syncFolder(parentFolder(of: folder))
+            }
             let lock = try RunLock(folder: path)
             defer { withExtendedLifetime(lock) {} }
             try refuseExisting()
@@ -69,9 +72,9 @@ extension RunFolder {
     private func missingFolders() -> [String] {
         var result: [String] = []
         var folder = path
-        while !folder.isEmpty, folder != "/", !FileManager.default.fileExists(atPath: folder) {
+        while folder != ".", folder != "/", !FileManager.default.fileExists(atPath: folder) {
             result.append(folder)
-            folder = (folder as NSString).deletingLastPathComponent
+            folder = parentFolder(of: folder)
         }
         return result
     }

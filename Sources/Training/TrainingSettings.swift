@@ -42,8 +42,49 @@ public struct TrainingSettings: Sendable, Equatable {
     public var evaluateEvery = 200
     /// Steps between checkpoints.
     public var checkpointEvery = 200
-    /// How many checkpoints are kept.
+    /// How many of the newest checkpoints are kept.
     public var keepCheckpoints = 2
+    /// Whether the checkpoint of the best evaluation is kept beside them.
+    public var keepsBest = false
+    /// Which parameters the finished model has.
+    public var final = Final.last
+    /// Evaluations in a row without a better one that end the run. Zero: it is not ended so.
+    public var earlyStopPatience = 0
+    /// How parameters, gradients and the optimizer's states are spread over the processes of a run.
+    public enum Sharding: String, Sendable, CaseIterable {
+        /// Each process has all of them.
+        case none
+        /// Each has a piece of every layer, which is put together while it is computed.
+        case full
+    }
+
+    /// What is done about a loss or gradient that is not finite.
+    public var nonFinite = NonFinite.stop
+    /// Skipped steps in a row that stop the run.
+    public var maxSkippedSteps = 10
+    /// Trains on the first so many batches again and again, unshuffled, and measures on them. Zero: on all, shuffled.
+    public var overfitBatches = 0
+    /// How parameters, gradients and the optimizer's states are spread over the processes of a run.
+    public var sharding = Sharding.none
+
+    /// Which parameters the finished model has.
+    public enum Final: String, Sendable, CaseIterable {
+        /// Those after the last step.
+        case last
+        /// Those of the best evaluation.
+        case best
+    }
+
+    /// What is done about a loss or gradient that is not finite.
+    public enum NonFinite: String, Sendable, CaseIterable {
+        /// The run ends.
+        case stop
+        /// The step changes nothing, and the run goes on.
+        case skip
+    }
+
+    /// Whether the checkpoint of the best evaluation must stay.
+    var retainsBest: Bool { keepsBest || final == .best }
 
     /// The defaults.
     public init() {}
@@ -52,9 +93,11 @@ public struct TrainingSettings: Sendable, Equatable {
     public static let keys =
         [
             "steps", "batch_size", "accumulation", "activation_checkpointing", "precision", "learning_rate",
-            "warmup_steps",
-            "schedule", "final_rate_share", "step_size", "step_factor", "clip_norm", "ema_decay", "seed", "log_every",
-            "tensorboard", "evaluate_every", "checkpoint_every", "keep_checkpoints",
+            "warmup_steps", "schedule", "final_rate_share", "step_size", "step_factor", "clip_norm", "ema_decay",
+            "seed", "log_every",
+            "tensorboard", "evaluate_every", "checkpoint_every", "keep_checkpoints", "keep_best", "final",
+            "early_stop_patience", "non_finite", "max_skipped_steps", "overfit_batches",
+            "sharding",
         ] + OptimizerSettings.keys
 
     /// Reads the settings a configuration states and leaves the others as they are.
@@ -62,6 +105,11 @@ public struct TrainingSettings: Sendable, Equatable {
     /// - Throws: the reader's error naming the key, what was found and what is allowed.
     public mutating func read(_ fields: JSONFields) throws {
         let many = 1...1_000_000_000
+        func choice<Choice: RawRepresentable & CaseIterable>(_ key: String, _ value: Choice) throws -> Choice
+        where Choice.RawValue == String {
+            let names = Choice.allCases.map(\.rawValue)
+            return Choice(rawValue: try fields.string(key, oneOf: names, default: value.rawValue)) ?? value
+        }
         steps = try fields.integer("steps", in: many, default: steps)
         batchSize = try fields.integer("batch_size", in: 1...1_000_000, default: batchSize)
         accumulation = try fields.integer("accumulation", in: 1...batchSize, default: accumulation)
@@ -71,9 +119,7 @@ public struct TrainingSettings: Sendable, Equatable {
         precision = ProductPrecision(label: label) ?? precision
         learningRate = try fields.double("learning_rate", default: learningRate)
         warmupSteps = try fields.integer("warmup_steps", in: 0...1_000_000_000, default: warmupSteps)
-        let shape = try fields.string(
-            "schedule", oneOf: LearningRateSchedule.Shape.allCases.map(\.rawValue), default: schedule.rawValue)
-        schedule = LearningRateSchedule.Shape(rawValue: shape) ?? schedule
+        schedule = try choice("schedule", schedule)
         finalRateShare = try fields.double("final_rate_share", default: finalRateShare)
         stepSize = try fields.integer("step_size", in: many, default: stepSize)
         stepFactor = try fields.double("step_factor", default: stepFactor)
@@ -86,6 +132,14 @@ public struct TrainingSettings: Sendable, Equatable {
         evaluateEvery = try fields.integer("evaluate_every", in: many, default: evaluateEvery)
         checkpointEvery = try fields.integer("checkpoint_every", in: many, default: checkpointEvery)
         keepCheckpoints = try fields.integer("keep_checkpoints", in: many, default: keepCheckpoints)
+        keepsBest = try fields.bool("keep_best", default: keepsBest)
+        final = try choice("final", final)
+        earlyStopPatience = try fields.integer(
+            "early_stop_patience", in: 0...1_000_000_000, default: earlyStopPatience)
+        nonFinite = try choice("non_finite", nonFinite)
+        maxSkippedSteps = try fields.integer("max_skipped_steps", in: many, default: maxSkippedSteps)
+        overfitBatches = try fields.integer("overfit_batches", in: 0...1_000_000, default: overfitBatches)
+        sharding = try choice("sharding", sharding)
         for (key, value, range) in [
             ("learning_rate", learningRate, 0.0...10.0), ("final_rate_share", finalRateShare, 0...1),
             ("step_factor", stepFactor, 0...1), ("clip_norm", clipNorm, 0...1e9),
@@ -113,6 +167,10 @@ public struct TrainingSettings: Sendable, Equatable {
                 ("log_every", .integer(logEvery)), ("tensorboard", .bool(writesEvents)),
                 ("evaluate_every", .integer(evaluateEvery)),
                 ("checkpoint_every", .integer(checkpointEvery)), ("keep_checkpoints", .integer(keepCheckpoints)),
+                ("keep_best", .bool(keepsBest)), ("final", .string(final.rawValue)),
+                ("early_stop_patience", .integer(earlyStopPatience)), ("non_finite", .string(nonFinite.rawValue)),
+                ("max_skipped_steps", .integer(maxSkippedSteps)), ("overfit_batches", .integer(overfitBatches)),
+                ("sharding", .string(sharding.rawValue)),
             ] + optimizer.members)
     }
 

@@ -20,6 +20,8 @@ public protocol TrainingTask: AnyObject {
     ///
     /// Called on another thread while the steps before are made, so it depends on nothing that training changes.
     var reader: @Sendable ([TrainingItem]) throws -> Tensor { get }
+    /// How many threads call ``reader``; which pass is read when, and to what bits, does not depend on it.
+    var readerCount: Int { get }
 
     /// The loss of some items.
     ///
@@ -32,6 +34,11 @@ public protocol TrainingTask: AnyObject {
     func loss(
         _ items: [TrainingItem], data: Tensor, key: RandomKey, _ context: ForwardContext
     ) throws -> (Tensor, Metrics)
+
+    /// The number of items that it is measured on.
+    var heldOutCount: Int { get }
+    /// The number of an evaluation that says which model is better; `nil` when none does.
+    var quality: Quality? { get }
 
     /// Measures the model on held-out items.
     func evaluate() throws -> Metrics
@@ -48,20 +55,50 @@ public protocol TrainingTask: AnyObject {
     func writeModel(to path: String) throws
 }
 
+extension TrainingTask {
+    /// One: reading is no work to speak of.
+    public var readerCount: Int { 1 }
+    public var heldOutCount: Int { 0 }
+    public var quality: Quality? { nil }
+}
+
+/// The number of an evaluation that says which model is better.
+public struct Quality: Sendable {
+    /// Its name among the metrics.
+    public let metric: String
+    /// Whether a smaller one is better.
+    public let isSmallerBetter: Bool
+
+    /// Names a number.
+    public init(_ metric: String, isSmallerBetter: Bool) {
+        self.metric = metric
+        self.isSmallerBetter = isSmallerBetter
+    }
+
+    /// Whether one value is better than another; one that is no number never is.
+    func isBetter(_ value: Double, than other: Double) -> Bool {
+        isSmallerBetter ? value < other : value > other
+    }
+}
+
 /// The order in which items are visited: a pure function of the seed and the position.
 struct ItemOrder {
     let count: Int
     let key: RandomKey
+    /// The length of a cycle that is repeated without shuffling; zero for shuffled epochs.
+    let cycle: Int
     private var epoch = -1
     private var order: [Int] = []
 
-    init(count: Int, key: RandomKey) {
+    init(count: Int, key: RandomKey, cycle: Int = 0) {
         self.count = count
         self.key = key
+        self.cycle = cycle
     }
 
-    /// The item at a position of the endless sequence of shuffled epochs.
+    /// The item at a position of the endless sequence of shuffled epochs, or of a cycle.
     mutating func item(at position: Int) -> TrainingItem {
+        if cycle > 0 { return (position % cycle % count, 0) }
         let wanted = position / count
         if wanted != epoch {
             epoch = wanted

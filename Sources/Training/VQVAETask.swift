@@ -63,7 +63,11 @@ public final class VQVAETask: TrainingTask {
 
     public var module: Module { model }
     public var itemCount: Int { training.count }
+    public var heldOutCount: Int { validation?.count ?? 0 }
+    public var quality: Quality? { Quality("psnr", isSmallerBetter: false) }
     public var dataFingerprint: String { training.fingerprint }
+
+    public var readerCount: Int { training.readerCount }
 
     public var reader: @Sendable ([TrainingItem]) throws -> Tensor {
         { [training, range, dimensions = model.dimensions] items in
@@ -152,25 +156,4 @@ public final class VQVAETask: TrainingTask {
     }
 
     public func writeModel(to path: String) throws { try output.writeModel(model, to: path) }
-}
-
-/// Writes what a run produces: pictures, and the model in its directory.
-///
-/// Training decides what is shown; the format of files is decided by who runs it.
-public struct ModelOutput {
-    /// Writes clips (`uint8`, `[frames, height, width, 3]`), one row each, as one picture, and returns its path.
-    public var writeGrid: (_ rows: [Tensor], _ path: String) throws -> String
-    /// Writes a model directory.
-    public var writeModel: (_ module: Module, _ path: String) throws -> Void
-
-    /// Joins the two.
-    public init(
-        writeGrid: @escaping ([Tensor], String) throws -> String, writeModel: @escaping (Module, String) throws -> Void
-    ) {
-        self.writeGrid = writeGrid
-        self.writeModel = writeModel
-    }
-
-    func writeGrid(_ rows: [Tensor], to path: String) throws -> String { try writeGrid(rows, path) }
-    func writeModel(_ module: Module, to path: String) throws { try writeModel(module, path) }
 }

@@ -12,14 +12,14 @@ struct MMGen: ParsableCommand {
             A model directory is self-describing: --model DIR is all that a verb needs. Without it, text-to-video uses \
             the small model that comes with the program.
 
-            Exit codes: 0 done, 1 failed, 2 done in part, 64 wrong usage, 130 interrupted.
+            Exit codes: 0 done, 1 failed, 2 done in part, 64 wrong usage, 130 interrupted, 143 asked to end.
             """,
         version: "0.1.0",
         subcommands: [
             TextToVideo.self, TextToImage.self, ContinueVideo.self, Encode.self, Decode.self, Reconstruct.self,
-            TrainVQVAE.self, TrainGPT.self, Forward.self,
+            TrainVQVAE.self, TrainGPT.self, Train.self, Config.self, Forward.self,
             Tokenize.self, Convert.self, Quantize.self, Inspect.self, Models.self, Bench.self,
-            Evaluate.self, EvaluateNetworks.self,
+            Evaluate.self, EvaluateNetworks.self, Report.self, DataVerb.self,
         ])
 
     /// Runs the command line; every way out of the program but a signal leads through here.

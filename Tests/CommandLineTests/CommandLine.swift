@@ -28,11 +28,14 @@ enum CommandLineTool {
     /// - Parameters:
     ///   - limit: what `ulimit` is given before, such as `-v 8000000` (kilobytes).
     ///   - variables: of the environment, beside those of this process.
+    ///   - program: what is run instead of `mmgen`.
     static func start(
-        _ arguments: [String], in folder: String, limit: String? = nil, variables: [String: String] = [:]
+        _ arguments: [String], in folder: String, limit: String? = nil, variables: [String: String] = [:],
+        program: String? = nil
     ) throws -> (process: Process, finish: () throws -> Result) {
         let process = Process()
-        process.executableURL = limit == nil ? executable : URL(fileURLWithPath: "/bin/sh")
+        process.executableURL =
+            limit == nil ? program.map { URL(fileURLWithPath: $0) } ?? executable : URL(fileURLWithPath: "/bin/sh")
         process.arguments = arguments
         if let limit { process.arguments = ["-c", "ulimit \(limit); exec \"$0\" \"$@\"", executable.path] + arguments }
         process.currentDirectoryURL = URL(fileURLWithPath: folder)

@@ -44,6 +44,44 @@ import Testing
         #expect(other != nil && other != results[0]["protocol_id"])
     }
 
+    @Test("a judge gets the manifest, and what it says stands beside its protocol")
+    func judge() throws {
+        try write("clips/1.apng", level: 9)
+        try Data(#"{"file": "1.apng", "caption": "it's grey"}"#.utf8).write(
+            to: URL(fileURLWithPath: folder.file("clips/manifest.jsonl")))
+        func script(_ body: String) throws {
+            try Data(("#!/bin/sh\n" + body).utf8).write(to: URL(fileURLWithPath: folder.file("judge.sh")))
+        }
+        // What it was given is part of the answer.
+        try script(
+            #"""
+            [ "$1$3$4" = "--manifest--json-" ] || exit 9
+            lines=$(grep -c caption "$2")
+            echo "{\"results\": [{\"name\": \"grey\", \"value\": 0.$lines, \"count\": $lines, \"unit\": \"of 1\"}]}"
+            """#)
+        let arguments = ["clips", "--metrics", "judge", "--judge", "sh judge.sh", "--json"]
+        let result = try CommandLineTool.run(["evaluate"] + arguments, in: folder.path)
+        #expect(result.code == 0, "\(result.errors)")
+        let verdict = try #require(JSONValue.parse(result.output)["results"]?.arrayValue?.first)
+        #expect(verdict["name"]?.stringValue == "grey" && verdict["value"]?.doubleValue == 0.1)
+        #expect(verdict["clips"]?.integerValue == 1)
+        #expect(verdict["protocol"]?["judge"]?.stringValue == "sh judge.sh")
+        let hash = try #require(verdict["protocol"]?["sha256 of judge.sh"]?.stringValue)
+        #expect(hash.count == 64)
+        for (body, part) in [
+            ("exit 3", "ended with 3"), ("echo hello", "line 1"), ("echo '{}'", "no list of results"),
+            (#"echo '{"results": [{"value": 1}]}'"#, "no name"),
+        ] {
+            try script(body)
+            let refused = try CommandLineTool.run(["evaluate"] + arguments, in: folder.path)
+            #expect(refused.code == 1 && refused.errors.contains(part), "\(body): \(refused.errors)")
+        }
+        let missing = try run("clips", "--metrics", "judge")
+        #expect(missing.code == 64 && missing.errors.contains("--judge"))
+        let bare = try run("clips/1.apng", "--metrics", "judge", "--judge", "true")
+        #expect(bare.code == 1)
+    }
+
     @Test("what cannot be compared is refused in one sentence")
     func refusals() throws {
         for (name, side) in [("a/1.apng", 16), ("a/2.apng", 16), ("b/1.apng", 16), ("c/1.apng", 24), ("c/2.apng", 24)] {

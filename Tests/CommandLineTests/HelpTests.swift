@@ -4,16 +4,17 @@ import Testing
 @Suite struct HelpTests {
     static let verbs = [
         "text-to-video", "text-to-image", "continue", "encode", "decode", "reconstruct", "tokenize", "convert",
-        "quantize", "inspect", "models", "bench", "evaluate", "evaluate-networks",
+        "quantize", "inspect", "models", "bench", "evaluate", "evaluate-networks", "config", "report", "data",
     ]
+    static let parts = ["data check", "data shard", "data preview"]
 
     /// What `mmgen help VERB` must print. Set `MMGEN_UPDATE_SNAPSHOTS=1` to write the files anew, then read the change.
-    @Test("the help of every verb is as agreed", arguments: verbs)
+    @Test("the help of every verb is as agreed", arguments: verbs + parts)
     func help(_ verb: String) throws {
-        let result = try CommandLineTool.run(["help", verb])
+        let result = try CommandLineTool.run(["help"] + verb.split(separator: " ").map(String.init))
         #expect(result.code == 0)
         let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-            .appendingPathComponent("Snapshots/\(verb).txt")
+            .appendingPathComponent("Snapshots/\(verb.replacingOccurrences(of: " ", with: "-")).txt")
         if ProcessInfo.processInfo.environment["MMGEN_UPDATE_SNAPSHOTS"] != nil {
             try Data(result.output.utf8).write(to: file)
         }

@@ -28,18 +28,24 @@ struct KernelConvolutionTests {
             batch: batch, in_channels: input, out_channels: output, in_size: (d.input, h.input, w.input),
             out_size: (d.output, h.output, w.output), kernel: (d.kernel, h.kernel, w.kernel),
             stride: (d.stride, h.stride, w.stride), dilation: (d.dilation, h.dilation, w.dilation),
-            pad_front: (d.front, h.front, w.front))
+            pad_front: (d.front, h.front, w.front), halves: 0)
     }
 
     struct Results { var y, gx, gw: [Float] }
 
     func volume(_ s: (Int, Int, Int)) -> Int { s.0 * s.1 * s.2 }
 
+    /// What is multiplied: cut down to 16 bits where the convolution says so.
+    func operand(_ s: mm_conv, _ count: Int, _ seed: UInt64) -> [Float] {
+        let values = kernelValues(count, seed: seed)
+        return s.halves == 0 ? values : values.map { Float(bitPattern: $0.bitPattern & 0xffff_0000) }
+    }
+
     func run(_ s: mm_conv, bias: Bool, activation: Int32) -> Results {
         var s = s
         let nx = s.batch * s.in_channels * volume(s.in_size), ny = s.batch * s.out_channels * volume(s.out_size)
         let nw = s.in_channels * s.out_channels * volume(s.kernel)
-        let x = kernelValues(nx, seed: 1), w = kernelValues(nw, seed: 2), gy = kernelValues(ny, seed: 3)
+        let x = operand(s, nx, 1), w = operand(s, nw, 2), gy = operand(s, ny, 3)
         let b = bias ? kernelValues(s.out_channels, seed: 4) : nil,
             gb = bias ? kernelValues(s.in_channels, seed: 5) : nil
         var r = Results(
@@ -54,8 +60,8 @@ struct KernelConvolutionTests {
     /// The same inputs through the plain loops.
     func differences(_ r: Results, _ s: mm_conv, bias: Bool, activation: Int32) -> (Double, Double, Double) {
         var s = s
-        let x = widened(kernelValues(r.gx.count, seed: 1)), w = widened(kernelValues(r.gw.count, seed: 2))
-        let gy = widened(kernelValues(r.y.count, seed: 3))
+        let x = widened(operand(s, r.gx.count, 1)), w = widened(operand(s, r.gw.count, 2))
+        let gy = widened(operand(s, r.y.count, 3))
         let b = bias ? widened(kernelValues(s.out_channels, seed: 4)) : nil
         let gb = bias ? widened(kernelValues(s.in_channels, seed: 5)) : nil
         var y = [Double](repeating: 0, count: r.y.count), gx = [Double](repeating: 0, count: r.gx.count)
@@ -76,6 +82,10 @@ struct KernelConvolutionTests {
         // A single chain over samples and positions: its error grows with the length.
         let length = s.batch * volume(s.out_size)
         #expect(found.2 < 2e-5 * max(1, Double(length) / 1000), "weights, \(comment)")
+        guard s.halves == 0, multipliesPairs(String(cString: mm_isa_name())) else { return }
+        var pairs = s
+        pairs.halves = 1
+        check(pairs, bias: bias, activation: activation, tolerance: tolerance, "of 16-bit floats, \(comment)")
     }
 
     @Test("2-D: every combination agrees with the definition", arguments: availableInstructionSets, axes)
@@ -189,11 +199,14 @@ struct KernelConvolutionTests {
     func threads(instructionSet: String) {
         withInstructionSet(instructionSet) {
             let axis = AxisCase(12, k: 4, s: 2, pad: 1)
-            let s = shape(.init(4, k: 3, pad: 1), axis, .init(21, k: 3, pad: 1), batch: 2, 20, 30)
-            let one = withThreads(1) { run(s, bias: true, activation: 1) }
-            for count in [2, 5] as [Int32] {
-                let other = withThreads(count) { run(s, bias: true, activation: 1) }
-                #expect(sameBits(one.y, other.y) && sameBits(one.gx, other.gx) && sameBits(one.gw, other.gw))
+            var s = shape(.init(4, k: 3, pad: 1), axis, .init(21, k: 3, pad: 1), batch: 2, 20, 30)
+            for halves in [0, 1] as [Int32] {
+                s.halves = halves
+                let one = withThreads(1) { run(s, bias: true, activation: 1) }
+                for count in [2, 5] as [Int32] {
+                    let other = withThreads(count) { run(s, bias: true, activation: 1) }
+                    #expect(sameBits(one.y, other.y) && sameBits(one.gx, other.gx) && sameBits(one.gw, other.gw))
+                }
             }
         }
     }

@@ -2,16 +2,27 @@ import CKernels
 import Testing
 
 /// The instruction sets this processor can run, "wide16" (the 16-lane source) included.
-let availableInstructionSets: [String] = ["baseline", "avx2", "wide16", "avx512", "avx512vnni"].filter { name in
+let availableInstructionSets: [String] = [
+    "baseline", "avx2", "wide16", "avx512", "avx512vnni", "avx512bf16",
+].filter { name in
     defer { mm_set_isa_for_thread(nil) }
     return mm_set_isa_for_thread(name) == 0
 }
+
+/// Whether products of 16-bit floats run over pairs of k there, so that they have bits of their own.
+func multipliesPairs(_ instructionSet: String) -> Bool { ["wide16", "avx512bf16"].contains(instructionSet) }
 
 /// Runs `body` with the kernels of one instruction set, on this thread only.
 func withInstructionSet<Result>(_ name: String, _ body: () throws -> Result) rethrows -> Result {
     #expect(mm_set_isa_for_thread(name) == 0)
     defer { mm_set_isa_for_thread(nil) }
     return try body()
+}
+
+/// Runs `body` with the widest kernels that multiply 16-bit floats as floats, on this thread only.
+func withoutPairs<Result>(_ body: () throws -> Result) rethrows -> Result {
+    let name = String(cString: mm_isa_name())
+    return try withInstructionSet(name == "wide16" ? "avx2" : name == "avx512bf16" ? "avx512vnni" : name, body)
 }
 
 /// Runs `body` with that many threads. Other tests may run meanwhile: no result depends on the number.

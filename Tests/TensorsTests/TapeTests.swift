@@ -24,6 +24,46 @@ import Testing
         #expect(try #require(y.sum().backward()[x]).scalars(Double.self) == [6, 0, 10])
     }
 
+    @Test("gradients are handed over as they are complete, with the bits of those that are returned")
+    func handedOver() throws {
+        let starts = (0..<6).map { Tensor.normal([9], key: RandomKey(seed: 8, stream: UInt64($0))) }
+        /// A chain of which the second value is used at both ends, the fourth twice in one operation, and the last not at
+        /// all; a part of it is computed twice.
+        func result(_ leaves: [Tensor]) -> Tensor {
+            let first = (leaves[0] * leaves[1]).tanh()
+            let middle = checkpointed(first) { x, _ in (x * leaves[2]).sin() + leaves[2] }
+            return (middle * leaves[3] * leaves[3] + leaves[4] + leaves[1]).squared().sum()
+        }
+        let kept = starts.map { $0.tracked() }
+        let expected = result(kept).backward()
+        let leaves = starts.map { $0.tracked() }
+        var found: [Int: Tensor] = [:]
+        var order: [Int] = []
+        result(leaves).backward(to: leaves) { place, gradient in
+            #expect(found[place] == nil)
+            found[place] = gradient
+            order.append(place)
+        }
+        #expect(order == [4, 3, 2, 0, 1])
+        for (place, leaf) in kept.enumerated() {
+            #expect((expected[leaf] == nil) == (found[place] == nil))
+            if let other = expected[leaf], let own = found[place] { #expect(differenceInBits(own, other) == nil) }
+        }
+    }
+
+    @Test("a leaf that is the result itself, or behind what has no gradient, is handed over all the same")
+    func handedOverLast() {
+        let (a, b) = (Tensor([2.0]).tracked(), Tensor([3.0]).tracked())
+        var found: [Int: [Double]] = [:]
+        a.backward(to: [a, b]) { found[$0] = $1.scalars(Double.self) }
+        #expect(found == [0: [1]])
+        found = [:]
+        // The place of the largest is no function that a gradient goes through.
+        let places = (a * b).argmax().cast(to: .float64)
+        (a * 5 + b * places.sum()).sum().backward(to: [b, a]) { found[$0] = $1.scalars(Double.self) }
+        #expect(found == [0: [0], 1: [5]])
+    }
+
     @Test("a leaf that the result does not depend on has no gradient")
     func independentLeaf() {
         let other = Tensor([1.0]).tracked()

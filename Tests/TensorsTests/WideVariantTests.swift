@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// "wide16" stands in for "avx512vnni" on processors without it, which holds only while both compile the same source.
+/// "wide16" stands in for "avx512bf16" on processors without it, which holds only while both compile the same source.
 @Suite struct WideVariantTests {
     private static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent().appendingPathComponent("Sources/CKernels")
@@ -18,25 +18,31 @@ import Testing
 
     @Test("the stand-in for AVX-512 is compiled from the same lines")
     func sameMacros() throws {
-        let expected = try macros("kernels_avx512vnni.c")
-        #expect(expected.contains("#define MM_LANES 16") && expected.count == 5)
+        let expected = try macros("kernels_avx512bf16.c")
+        #expect(expected.contains("#define MM_LANES 16") && expected.count == 6)
         #expect(try macros("kernels_wide16.c") == expected)
-        // Without the products of small integers, which then are those of AVX2.
-        #expect(try macros("kernels_avx512.c") == expected.filter { !$0.contains("VNNI") })
+        // Without products of pairs, which then are those of floats, and of small integers, which then are those of AVX2.
+        let withoutPairs = expected.filter { !$0.contains("BF16") }
+        #expect(try macros("kernels_avx512vnni.c") == withoutPairs)
+        #expect(try macros("kernels_avx512.c") == withoutPairs.filter { !$0.contains("VNNI") })
     }
 
-    @Test("no kernel names an instruction of AVX-512 but the two that the stand-in spells out")
+    @Test("no kernel names an instruction of AVX-512 but the three that the stand-in spells out")
     func noInstructions() throws {
         let names = try FileManager.default.contentsOfDirectory(atPath: Self.folder.path)
             .filter { $0.hasSuffix(".c") || $0.hasSuffix(".h") }
         #expect(names.count > 20)
         // 512-bit vectors, masks, and products that came with AVX-512.
-        let wide = ["_mm512", "__m512", "__mmask", "_mm_mask", "_mm256_mask", "dpbf16"]
+        let words = ["_mm512", "__m512", "__mmask", "_mm_mask", "_mm256_mask", "dpbusd", "dpwssd"]
+        let own = [
+            "integer_dots.inl.h": ["dpbusd", "dpwssd"], "bf16_dots.inl.h": ["_mm512", "__m512"],
+            "emulated.inl.h": ["_mm512", "__m512", "dpbusd", "dpwssd"],
+        ]
         for name in names {
             let text = try text(name)
-            for word in wide { #expect(!text.contains(word), "\(name): \(word)") }
-            guard !["integer_dots.inl.h", "kernels_wide16.c"].contains(name) else { continue }
-            for word in ["dpbusd", "dpwssd"] { #expect(!text.contains(word), "\(name): \(word)") }
+            let named = words.filter(text.contains)
+            #expect(named == words.filter((own[name] ?? []).contains), "\(name)")
         }
+        #expect(try text("bf16_dots.inl.h").split(separator: "_mm512_").count == 2)
     }
 }

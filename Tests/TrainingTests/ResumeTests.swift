@@ -46,6 +46,46 @@ import Testing
         #expect(try place.result(step: settings.steps) == expected)
     }
 
+    /// `MMGEN_EVERY_STEP=1` resumes at every step and trains to the end; otherwise each resumed run makes a single step.
+    @Test("every step of a run of 40, over edges of epochs, is a point to go on from", arguments: kinds)
+    func everyStep(_ kind: String) throws {
+        let isWhole = ProcessInfo.processInfo.environment["MMGEN_EVERY_STEP"] != nil
+        // Twelve clips, four a step: an epoch ends at every third.
+        let settings = TinyRuns.settings(steps: 40) {
+            $0.checkpointEvery = 1
+            $0.keepCheckpoints = 40
+            $0.evaluateEvery = 7
+            $0.nonFinite = .skip
+            $0.keepsBest = true
+        }
+        let whole = try RunPlace()
+        _ = try whole.train(task(kind, whole), settings)
+        #expect(try whole.names("checkpoints").count == 40)
+        let log = try whole.bytes("metrics.jsonl")
+        for step in 1..<40 {
+            let place = try RunPlace()
+            try place.folder.makeFolders()
+            try FileManager.default.copyItem(
+                atPath: whole.folder.checkpointPath(step: step), toPath: place.folder.checkpointPath(step: step))
+            let length = try #require(try whole.folder.load(step: step)).metricsLength
+            try (log.prefix(length) + Data("half a li".utf8)).write(
+                to: URL(fileURLWithPath: place.file("metrics.jsonl")))
+            let outcome = try place.train(
+                task(kind, place), settings, resumes: true, stopsAfter: isWhole ? .max : 1)
+            let last = isWhole ? 40 : step + 1
+            #expect(outcome == (last == 40 ? .finished : .stopped(step: last)))
+            #expect(try log.starts(with: place.bytes("metrics.jsonl")))
+            let checkpoint = "checkpoints/" + (try #require(try place.names("checkpoints").last))
+            #expect(checkpoint.hasSuffix("\(last)"))
+            for name in try whole.names(checkpoint) {
+                #expect(
+                    try place.bytes("\(checkpoint)/\(name)") == whole.bytes("\(checkpoint)/\(name)"), "\(step): \(name)"
+                )
+            }
+            if last == 40 { #expect(try place.result(step: 40) == whole.result(step: 40)) }
+        }
+    }
+
     @Test("one, two and five threads train to the same bits", arguments: kinds, precisions)
     func threads(_ kind: String, _ precision: ProductPrecision) throws {
         let before = Threads.count
@@ -87,7 +127,7 @@ import Testing
         let before = try place.result(step: settings.steps)
         var notes: [String] = []
         #expect(try place.train(LineTask(), settings, resumes: true, notes: { notes.append($0) }) == .finished)
-        #expect(notes == ["the run is finished: all 7 steps were made."])
+        #expect(notes == ["the run is finished: 7 steps were made."])
         #expect(try place.result(step: settings.steps) == before)
         // Killed between the last checkpoint and the model: the model is written now.
         try FileManager.default.removeItem(atPath: place.folder.modelPath)

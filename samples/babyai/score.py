@@ -270,7 +270,9 @@ def main():
     for result in errors[:10]:
         print(f"{result['file']}: {result['error']}", file=sys.stderr)
     if arguments.json:
-        text = json.dumps({"table": table, "unreadable": len(errors), "clips": results}, indent=1)
+        verdicts = [{"name": f"mission, {row['group']}", "value": row["mission"], "count": row["clips"],
+                     "higher_is_better": True} for row in table]
+        text = json.dumps({"results": verdicts, "table": table, "unreadable": len(errors), "clips": results}, indent=1)
         if arguments.json == "-":
             print(text)
         else:

@@ -26,6 +26,13 @@
 /// Returns null, or why they cannot be loaded.
 const char *mm_ffmpeg_load(void);
 
+/// Opens a part of a file for a demuxer: `length` bytes from `start` on, which are all that it can see.
+///
+/// Takes over the descriptor, also when it fails and returns null; ``mm_range_close`` closes it.
+AVIOContext *mm_range_open(int descriptor, int64_t start, int64_t length);
+/// Closes what ``mm_range_open`` opened and sets the pointer to null.
+void mm_range_close(AVIOContext **input);
+
 static inline int mm_averror(int code) { return AVERROR(code); }
 static inline int mm_error_is(int status, int code) { return status == AVERROR(code); }
 static const int mm_error_eof = AVERROR_EOF;

@@ -36,11 +36,11 @@ void mm_set_out_of_memory(void (*handler)(size_t bytes));
 
 // ---- Instruction sets (dispatch.c) -----------------------------------------------------------------------------------
 
-// "baseline", "avx2", "avx512" or "avx512vnni": what is in use. The environment variable MMGEN_ISA caps it (same names).
+// "baseline", "avx2", "avx512", "avx512vnni" or "avx512bf16": what is in use. The environment variable MMGEN_ISA caps it (same names).
 const char *mm_isa_name(void);
 // Caps the instruction set from now on; returns 0, or -1 when the processor lacks it. For tests and benchmarks.
 int mm_set_isa(const char *name);
-// The same for kernels called from this thread only (NULL: as everyone else). "wide16" runs the source of "avx512vnni" on
+// The same for kernels called from this thread only (NULL: as everyone else). "wide16" runs the source of "avx512bf16" on
 // an AVX2 processor. For tests that run beside others.
 int mm_set_isa_for_thread(const char *name);
 
@@ -62,8 +62,9 @@ void mm_gemm_batch_f64(long batch, long m, long n, long k, const double *a, long
                        const double *b, long b_step, long b_row, long b_col, double *c, long c_step, long c_row);
 
 // C[i,j] = sum_k A[i,k] B[k,j] + bias[j] of 16-bit floats (bf16): A is made of them; B is too (b_type MM_BF16), or is
-// rounded to them, to nearest even, as it is read (MM_F32). Sums are the float chains of mm_gemm_f32: the result has its
-// bits for operands rounded before.
+// rounded to them, to nearest even, as it is read (MM_F32). Sums are the float chains of mm_gemm_f32, and the result has its
+// bits for operands rounded before; with "avx512bf16" the chains run over pairs of k (bf16_dots.inl.h), and so they do in
+// attention of 16-bit floats and in convolutions of them that are plain products.
 void mm_gemm_bf16(long m, long n, long k, const uint16_t *a, long a_row, long a_col, const void *b, int b_type, long b_row,
                   long b_col, float *c, long c_row, const float *bias);
 
@@ -109,6 +110,8 @@ void mm_gemm_weights_f32(int kind, long m, long n, long k, const float *a, long 
 typedef struct {
     long batch, in_channels, out_channels;
     long in_size[3], out_size[3], kernel[3], stride[3], dilation[3], pad_front[3];
+    // Non-zero: x, gy and w hold 16-bit floats only (their lower halves are zero), which may be multiplied as such.
+    int halves;
 } mm_conv;
 
 // What makes at least this many channels may compute the positions of an axis in fours, counted from the first, whose last

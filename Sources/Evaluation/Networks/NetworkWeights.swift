@@ -1,3 +1,4 @@
+import Checkpoints
 import Tensors
 
 /// The named weights of a network.

@@ -3,7 +3,7 @@ import Tensors
 
 /// `x + block(x)`, where the block is normalization, rectifier and convolution twice and then axial attention, key
 /// `block.#` (TorchMultimodal's `AttentionResidualBlock`).
-public final class AttentionResidualBlock: Module, Layer {
+public final class AttentionResidualBlock: Module, Layer, CheckpointedBlock {
     let block: Sequential
 
     /// A block over `dimensions` latent axes.

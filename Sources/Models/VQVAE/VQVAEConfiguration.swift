@@ -71,7 +71,11 @@ public struct VQVAEConfiguration: Sendable, Equatable {
         ])
         func repeated(_ key: String, _ countKey: String) throws -> [[Int]] {
             let count = try fields.integer(countKey, in: 1...16)
-            let three = fields.object[key]?.integerValue.map { [$0, $0, $0] }
+            let size = fields.object[key]?.integerValue
+            if let size, !(1...64).contains(size) {
+                throw fields.mismatch(key, mustBe: "a list of 3 sizes between 1 and 64")
+            }
+            let three = size.map { [$0, $0, $0] }
             return [[Int]](repeating: try three ?? window(fields, key, 3) ?? [1, 1, 1], count: count)
         }
         try self.init(

@@ -34,7 +34,7 @@ public struct TransformerDecoderConfiguration: Sendable, Equatable {
 
 /// Attention and MLP, each after a normalization and added to the stream, keys `attention`, `mlp`, `norm_attn`,
 /// `norm_mlp`.
-public final class TransformerDecoderLayer: Module {
+public final class TransformerDecoderLayer: Module, CheckpointedBlock {
     let attention: MultiHeadAttention
     let mlp: FeedForward
     let normAttn: LayerNorm

@@ -22,7 +22,7 @@ public struct CodebookOutput {
 /// Two things differ from the peer. A code that restarts gets the usage of a new code, so that it is judged only after
 /// the running mean had time to see it (the peer's is replaced again at every step). And it restarts from an input drawn
 /// with a probability proportional to its squared error, so that codes go where they are missing, not to what is common.
-public final class Codebook: Module {
+public final class Codebook: Module, InitializedByData {
     /// `[codes, width]`.
     @Buffer public var embedding: Tensor
     /// `[codes]`: the running number of assignments.
@@ -64,6 +64,8 @@ public final class Codebook: Module {
     /// Whether the codes were taken from data: a used codebook has usage somewhere, also after being saved and loaded.
     public var isInitialized: Bool { codeUsage.scalars(Float.self).contains { $0 != 0 } }
 
+    public var awaitsData: Bool { !isFrozen && !isInitialized }
+
     /// Replaces each vector by its nearest code.
     ///
     /// - Parameter z: `[batch, width, d1, ..., dn]`.
@@ -76,7 +78,7 @@ public final class Codebook: Module {
         if moves && !isInitialized { initialize(from: flat.detached, context) }
         let ids = flat.nearestRows(in: embedding)
         let codes = embedding.rows(ids)
-        if moves { follow(flat.detached, ids, context) }
+        if moves { context.observe(observation(flat.detached, ids, context.reservedKey("restart"))) }
         let quantizedFlat = codes.straightThrough(to: flat)
         let quantized = quantizedFlat.reshaped(to: last.shape).movingAxis(z.rank - 1, to: 1)
         return CodebookOutput(
@@ -106,35 +108,62 @@ public final class Codebook: Module {
         return picked + noise.cast(to: picked.dtype)
     }
 
-    /// Distinct rows drawn with probability proportional to their squared error (Efraimidis & Spirakis 2006: the largest
-    /// of u^(1/weight)).
-    private func badlyRepresentedRows(_ wanted: Int, errors: Tensor, key: RandomKey) -> [Int] {
-        let chances = Tensor.uniform([errors.count], key: key).scalars(Float.self)
-        let keys = zip(chances, errors.cast(to: .float32).scalars(Float.self)).map { log($0) / max($1, 1e-20) }
-        return keys.indices.sorted { keys[$0] != keys[$1] ? keys[$0] > keys[$1] : $0 < $1 }.prefix(wanted).map { $0 }
+    /// What a pass assigned to each code, and which of its inputs are the best to restart codes from.
+    private func observation(_ flat: Tensor, _ ids: Tensor, _ key: RandomKey) -> PassObservation {
+        let (sums, counts) = withoutGradients { flat.sums(by: ids, count: count) }
+        return .together(
+            sums: [sums, counts],
+            wanted: { [self] in deadCodes(after: $0[1]).count },
+            nominate: { [self] in badlyRepresentedRows($0, of: flat, ids, key: key) },
+            apply: { [self] in follow(sums: $0[0], counts: $0[1], nominated: $1) })
     }
 
-    /// Moves the running means by one batch and restarts codes that are hardly used.
-    private func follow(_ flat: Tensor, _ ids: Tensor, _ context: ForwardContext) {
+    /// Distinct rows of the input drawn with probability proportional to their squared error (Efraimidis & Spirakis 2006:
+    /// the largest of u^(1/weight)): the logarithms of these numbers, descending, and the rows.
+    private func badlyRepresentedRows(_ wanted: Int, of flat: Tensor, _ ids: Tensor, key: RandomKey) -> [Tensor] {
         withoutGradients {
-            let (sums, counts) = flat.sums(by: ids, count: count)
-            let usage = codeUsage * decay + counts * (1 - decay)
-            let total = Double(usage.sum().cast(to: .float64).item(Double.self))
-            var smoothed = (usage + epsilon) * (total / (total + Double(count) * epsilon))
+            let errors = (flat - embedding.rows(ids)).squared().sum(axes: [1]).cast(to: .float32)
+            let chances = Tensor.uniform([errors.count], key: key).scalars(Float.self)
+            let keys = zip(chances, errors.scalars(Float.self)).map { log($0) / max($1, 1e-20) }
+            let best = keys.indices.sorted { keys[$0] != keys[$1] ? keys[$0] > keys[$1] : $0 < $1 }.prefix(wanted)
+            return [Tensor(best.map { keys[$0] }), flat.rows(Tensor(best.map { Int64($0) }))]
+        }
+    }
+
+    /// The running usage after a step that assigned `counts`, smoothed (Laplace).
+    private func usage(after counts: Tensor) -> Tensor {
+        let usage = codeUsage * decay + counts * (1 - decay)
+        let total = Double(usage.sum().cast(to: .float64).item(Double.self))
+        return (usage + epsilon) * (total / (total + Double(count) * epsilon))
+    }
+
+    /// The codes that are hardly used then.
+    private func deadCodes(after counts: Tensor) -> [Int] {
+        withoutGradients { usage(after: counts) }.cast(to: .float32).scalars(Float.self).enumerated()
+            .filter { Double($0.element) < usageThreshold }.map(\.offset)
+    }
+
+    /// Moves the running means by one step and restarts codes that are hardly used.
+    ///
+    /// - Parameters:
+    ///   - sums: of the vectors assigned to each code, `[codes, width]`.
+    ///   - counts: how many they are, `[codes]`.
+    ///   - nominated: of each pass, inputs to restart from with what they are ranked by.
+    private func follow(sums: Tensor, counts: Tensor, nominated: [[Tensor]]) {
+        withoutGradients {
+            let dead = deadCodes(after: counts)
+            var smoothed = usage(after: counts)
             var averages = codeAvg * decay + sums * (1 - decay)
             var codes = averages / smoothed.unsqueezed(1)
-            let dead = smoothed.cast(to: .float32).scalars(Float.self).enumerated()
-                .filter { Double($0.element) < usageThreshold }.map(\.offset)
-            if !dead.isEmpty {
-                let errors = (flat - embedding.rows(ids)).squared().sum(axes: [1])
-                let rows = badlyRepresentedRows(dead.count, errors: errors, key: context.nextKey("restart"))
-                let one = Tensor.ones([1], dtype: smoothed.dtype)
-                for (code, row) in zip(dead, rows) {
-                    let fresh = flat.sliced(0, row..<(row + 1))
-                    codes.replace(axis: 0, at: code, with: fresh)
-                    averages.replace(axis: 0, at: code, with: fresh)
-                    smoothed.replace(axis: 0, at: code, with: one)
-                }
+            let ranked = nominated.enumerated().flatMap { pass, tensors in
+                tensors[0].scalars(Float.self).enumerated().map { (pass: pass, row: $0.offset, key: $0.element) }
+            }.sorted { $0.key != $1.key ? $0.key > $1.key : ($0.pass, $0.row) < ($1.pass, $1.row) }
+            let one = Tensor.ones([1], dtype: smoothed.dtype)
+            for (code, best) in zip(dead, ranked) {
+                let fresh = nominated[best.pass][1].sliced(0, best.row..<(best.row + 1))
+                codes.replace(axis: 0, at: code, with: fresh)
+                averages.replace(axis: 0, at: code, with: fresh)
+                smoothed.replace(axis: 0, at: code, with: one)
             }
             codeUsage = smoothed
             codeAvg = averages

@@ -113,9 +113,13 @@ public final class BatchNorm: Module, Layer {
         let result = x.batchNorm(gain: weight, offset: bias, epsilon: epsilon)
         guard !context.isRepeated else { return result.output }
         let perChannel = Double(x.count / max(x.shape[1], 1))
-        runningMean.blend(result.mean, weight: momentum)
-        runningVar.blend(result.variance * (perChannel / max(perChannel - 1, 1)), weight: momentum)
-        numBatchesTracked = Tensor(scalar: numBatchesTracked.item(Int64.self) + 1)
+        let variance = result.variance * (perChannel / max(perChannel - 1, 1))
+        context.observe(
+            .each(values: [result.mean.detached, variance.detached]) { [self] values in
+                runningMean.blend(values[0], weight: momentum)
+                runningVar.blend(values[1], weight: momentum)
+                numBatchesTracked = Tensor(scalar: numBatchesTracked.item(Int64.self) + 1)
+            })
         return result.output
     }
 }

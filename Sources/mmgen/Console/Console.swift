@@ -1,4 +1,5 @@
 import ArgumentParser
+import Distributed
 import Foundation
 
 /// What went wrong in a verb, in words for the person at the terminal.
@@ -12,9 +13,13 @@ struct VerbError: Error, CustomStringConvertible {
 
 /// Some of several inputs failed, each named before; the others are done.
 struct PartlyDone: Error, CustomStringConvertible {
-    let failed: Int
-    let total: Int
-    var description: String { "\(failed) of \(total) inputs failed, the others are done." }
+    let description: String
+
+    /// Says how many failed.
+    init(failed: Int, total: Int) { description = "\(failed) of \(total) inputs failed, the others are done." }
+
+    /// Says it in a sentence.
+    init(sentence: String) { description = sentence }
 }
 
 /// Results to standard output, everything else to standard error.
@@ -23,10 +28,12 @@ struct Console {
     let isQuiet: Bool
     /// Whether standard output gets one JSON document and nothing else.
     let isJSON: Bool
+    /// Whether no result is printed at all.
+    var isSilent = false
 
     /// Prints a line of the result for a person; nothing when the result is JSON.
     func result(_ line: String) {
-        if !isJSON { print(line) }
+        if !isJSON, !isSilent { print(line) }
     }
 
     /// Makes sure that what was printed has arrived.
@@ -68,7 +75,8 @@ struct Console {
 
     /// Prints a sentence and ends the program at once, from any thread.
     static func end(_ sentence: String) -> Never {
-        writeError("mmgen: \(sentence)")
+        writeError(Processes.name + sentence)
+        Processes.abort(code: 1)
         // What was printed so far is a result; all else is left as it is, other threads may be at work on it.
         fflush(nil)
         _exit(1)
@@ -76,11 +84,13 @@ struct Console {
 
     /// Prints an error and ends the program with its exit code.
     static func fail(_ error: any Error) -> Never {
-        if error is CancellationError || Interruption.flag.isSet {
-            writeError("mmgen: interrupted.")
-            exit(130)
-        }
-        writeError("mmgen: \(sentence(error))")
-        exit(error is PartlyDone ? 2 : 1)
+        Processes.letLeaderSpeak()
+        // The launcher is ending the others after one has failed.
+        if Processes.isFollower, Interruption.flag.isSet, !(error is DistributedError) { _exit(Interruption.exitCode) }
+        let isInterrupted = error is CancellationError || Interruption.flag.isSet && !(error is DistributedError)
+        let code: Int32 = isInterrupted ? Interruption.exitCode : error is PartlyDone ? 2 : 1
+        writeError(Processes.name + (isInterrupted ? "interrupted." : sentence(error)))
+        Processes.abort(code: code)
+        exit(code)
     }
 }

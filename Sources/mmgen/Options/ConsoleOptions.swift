@@ -9,5 +9,8 @@ struct ConsoleOptions: ParsableArguments {
     var quiet = false
 
     /// The console that follows the flags.
-    var console: Console { Console(isQuiet: quiet, isJSON: json) }
+    var console: Console {
+        // In a run with several processes the leader speaks for all.
+        Console(isQuiet: quiet || Processes.isFollower, isJSON: json, isSilent: Processes.isFollower)
+    }
 }

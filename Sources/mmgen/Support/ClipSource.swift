@@ -42,7 +42,9 @@ extension ClipCoding {
 
 /// Reads a video or picture in the size and at the rate that a model works with.
 struct ClipSource {
-    let path: String
+    let media: MediaSource
+    /// What notes call it: a file by the name that the person gave.
+    private var name: String { media.range == nil ? media.url.relativePath : media.name }
     /// Where in the file to start, in seconds.
     var start: Double = 0
     /// Frames per second to take; the file's own when `nil`.
@@ -59,19 +61,19 @@ struct ClipSource {
     /// The frames of a size, `[frames, height, width, 3]`, `uint8`: the largest centred part with the size's proportions.
     /// A file that is too short repeats its last frame.
     func frames(_ size: ClipSize, _ console: Console) throws -> Tensor {
-        let reader = try VideoReader(URL(fileURLWithPath: path))
+        let reader = try VideoReader(media)
         let clip = try reader.read(
             startSeconds: start, frameRate: reader.info.isStill ? nil : frameRate, frameCount: size.frames)
         note(clip.report, console)
         if let count = reader.info.frameCount, count < size.frames, frameRate == nil {
-            console.note("\(path) has \(count) frames; its last one is repeated to make \(size.frames).")
+            console.note("\(name) has \(count) frames; its last one is repeated to make \(size.frames).")
         }
         return try resizedAndCropped(clip.pixels, width: size.width, height: size.height)
     }
 
     /// All frames in the file's own size, at most `limit` of them.
     func allFrames(limit: Int, _ console: Console) throws -> (frames: Tensor, frameRate: Double) {
-        let reader = try VideoReader(URL(fileURLWithPath: path))
+        let reader = try VideoReader(media)
         let clip = try reader.read(
             startSeconds: start, frameRate: reader.info.isStill ? nil : frameRate, frameCount: limit,
             shortClip: .shorten)
@@ -80,6 +82,6 @@ struct ClipSource {
     }
 
     private func note(_ report: DecodeReport, _ console: Console) {
-        if let summary = report.summary { console.note("\(path): \(summary)") }
+        if let summary = report.summary { console.note("\(name): \(summary)") }
     }
 }

@@ -9,10 +9,13 @@ enum ConfigurationFile {
     ///
     /// - Parameters:
     ///   - path: a `.json`, `.yaml` or `.yml` file; `nil` for none.
+    ///   - object: what is there without a file.
     ///   - overrides: `a.b=value`, the value in YAML's notation.
     /// - Throws: a sentence naming the file or the override.
-    static func read(_ path: String?, overrides: [String]) throws -> JSONObject {
-        var object = JSONObject()
+    static func read(
+        _ path: String?, over object: JSONObject = JSONObject(), overrides: [String]
+    ) throws -> JSONObject {
+        var object = object
         if let path {
             guard let value = try parse(path).objectValue else {
                 throw VerbError("\(path) must hold keys and values at its top.")
@@ -88,6 +91,11 @@ enum ConfigurationFile {
         let value = try value(
             String(override[override.index(after: equals)...]), source: "--set \(path.joined(separator: "."))")
         object = assigning(value, at: path[...], in: object)
+    }
+
+    /// The object with the value at a path of keys and dots.
+    static func assigning(_ value: JSONValue, at path: String, in object: JSONObject) -> JSONObject {
+        assigning(value, at: path.split(separator: ".").map(String.init)[...], in: object)
     }
 
     private static func assigning(_ value: JSONValue, at path: ArraySlice<String>, in object: JSONObject) -> JSONObject

@@ -65,7 +65,8 @@ struct ContinueVideo: ParsableCommand {
         guard !coding.isImage else { throw VerbError("The model \(model.path) makes pictures, which do not go on.") }
         let resolved = sampling.resolved(for: model.prompts)
         try resolved.validate(vocabulary: gpt.outputTokenCount)
-        let source = ClipSource(path: video, start: start, frameRate: model.media.frameRate)
+        let source = ClipSource(
+            media: MediaSource(URL(fileURLWithPath: video)), start: start, frameRate: model.media.frameRate)
         var job = GenerationJob(
             model: model, gpt: gpt, coding: coding, console: console, sampling: resolved, batch: sampling.batch,
             output: output, tokensOut: tokensOut, prompts: [])

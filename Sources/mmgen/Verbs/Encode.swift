@@ -3,6 +3,7 @@ import Checkpoints
 import Foundation
 import Generation
 import JSON
+import Media
 import Models
 import Tensors
 
@@ -29,8 +30,10 @@ struct ClipInputOptions: ParsableArguments {
         _ = try parsedSize()
     }
 
-    private func parsedSize() throws -> (width: Int, height: Int)? {
-        guard let size else { return nil }
+    private func parsedSize() throws -> (width: Int, height: Int)? { try size.map(Self.widthAndHeight) }
+
+    /// The two numbers of `--size`.
+    static func widthAndHeight(_ size: String) throws -> (width: Int, height: Int) {
         let numbers = size.lowercased().split(separator: "x", omittingEmptySubsequences: false).map { Int($0) }
         guard numbers.count == 2, let width = numbers[0], let height = numbers[1], (1...8192).contains(width),
             (1...8192).contains(height)
@@ -43,11 +46,11 @@ struct ClipInputOptions: ParsableArguments {
 
     /// Reads a file in the size that fits the model: its GPT's clip, or else whole latents of what was asked for or of
     /// the file's own size.
-    func read(_ path: String, _ model: PretrainedModel, _ coding: ClipCoding, _ console: Console) throws
+    func read(_ media: MediaSource, _ model: PretrainedModel, _ coding: ClipCoding, _ console: Console) throws
         -> (frames: Tensor, frameRate: Double)
     {
         let rate = coding.isImage ? nil : model.media.frameRate
-        let source = ClipSource(path: path, start: start, frameRate: rate)
+        let source = ClipSource(media: media, start: start, frameRate: rate)
         let asked = try parsedSize()
         if let gpt = model.gpt, asked == nil, frames == nil {
             try coding.requireMemory(coding.size(of: gpt))
@@ -104,7 +107,8 @@ struct Encode: ParsableCommand {
             try Interruption.flag.check()
             progress.update("encoding \(path)")
             do {
-                let ids = try coding.ids(of: input.read(path, model, coding, console).frames)
+                let ids = try coding.ids(
+                    of: input.read(MediaSource(URL(fileURLWithPath: path)), model, coding, console).frames)
                 if let first = clips.first, first.ids.shape != ids.shape {
                     throw VerbError(
                         "its codes have the shape \(ids.shape) where those of \(first.path) have \(first.ids.shape); give "

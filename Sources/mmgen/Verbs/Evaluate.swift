@@ -5,6 +5,7 @@ import Evaluation
 import Foundation
 import Generation
 import JSON
+import Media
 import Models
 import Tensors
 
@@ -15,7 +16,8 @@ struct Evaluate: ParsableCommand {
         discussion: """
             Of clips: psnr, ssim and lpips compare clip by clip; fid (frames) and fvd (clips) compare two collections; is \
             judges one collection; codebook tells how many codes of --model the clips use. codebook also takes files of \
-            codes, with --codes; recall takes two files of embeddings, row i of one belonging to row i of the other.
+            codes, with --codes; recall takes two files of embeddings, row i of one belonging to row i of the other; judge \
+            asks a program that knows the world of the clips.
 
             How a number was measured is printed beside it, with an id of eight digits: only numbers with the same id may \
             be compared. lpips, fid, is and fvd need published networks; 'mmgen evaluate-networks' makes them.
@@ -24,6 +26,7 @@ struct Evaluate: ParsableCommand {
               mmgen evaluate generated/ --reference real/ --metrics lpips,fid,fvd --networks nets/
               mmgen evaluate codes.safetensors --metrics codebook --codes 1024
               mmgen evaluate text.npy --reference video.npy --metrics recall
+              mmgen evaluate generated/ --metrics judge --judge 'python3 samples/babyai/score.py'
             """)
 
     @Argument(
@@ -72,6 +75,13 @@ struct Evaluate: ParsableCommand {
 
     @Option(
         name: .long,
+        help: ArgumentHelp(
+            "The program of judge: gets --manifest FILE --json - and prints a JSON object with results.",
+            valueName: "command"))
+    var judge: String?
+
+    @Option(
+        name: .long,
         help: ArgumentHelp("Frames that go through a network together; changes memory and speed only.", valueName: "n"))
     var batch: Int = 8
 
@@ -106,6 +116,14 @@ struct Evaluate: ParsableCommand {
                 throw ValidationError("\(measure.rawValue) compares with something; give --reference PATH.")
             }
         }
+        guard measures.contains(.judge) == (judge != nil) else {
+            throw ValidationError("The measure judge and --judge COMMAND go together; one of them is missing.")
+        }
+        if measures.contains(.judge) {
+            guard inputs.count == 1 else {
+                throw ValidationError("A judge is given one manifest, or one folder with a manifest.jsonl.")
+            }
+        }
         if measures.contains(.recall) {
             guard measures.count == 1, inputs.count == 1 else {
                 throw ValidationError("recall is measured by itself, of one file of embeddings and --reference FILE.")
@@ -131,7 +149,9 @@ struct Evaluate: ParsableCommand {
         } else if let codes {
             results = try usage(codes)
         } else {
-            results = try ofClips(measures, console)
+            let ofFrames = measures.filter { $0 != .judge }
+            if !ofFrames.isEmpty { results = try ofClips(ofFrames, console) }
+            if let judge { results += try Judge(command: judge).measure(manifest: manifest()) }
         }
         show(results, console)
     }
@@ -153,12 +173,7 @@ struct Evaluate: ParsableCommand {
     }
 
     private func frameSize() throws -> FrameSize? {
-        guard let size else { return nil }
-        let numbers = size.lowercased().split(separator: "x", omittingEmptySubsequences: false).map { Int($0) }
-        guard numbers.count == 2, let width = numbers[0], let height = numbers[1], (1...8192).contains(width),
-            (1...8192).contains(height)
-        else { throw ValidationError("--size must be like 64x64, each side between 1 and 8192, but is '\(size)'.") }
-        return FrameSize(width: width, height: height)
+        try size.map(ClipInputOptions.widthAndHeight).map { FrameSize(width: $0.width, height: $0.height) }
     }
 
     private func depths() throws -> [Int] {
@@ -177,15 +192,29 @@ struct Evaluate: ParsableCommand {
             let url = URL(fileURLWithPath: path)
             var isFolder: ObjCBool = false
             let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
-            if exists, !isFolder.boolValue, !["jsonl", "ndjson", "csv"].contains(url.pathExtension.lowercased()) {
-                entries.append(ClipSet.Entry(url: url))
+            if exists, !isFolder.boolValue,
+                !["jsonl", "ndjson", "csv", "tar", "txt"].contains(url.pathExtension.lowercased())
+            {
+                entries.append(ClipSet.Entry(MediaSource(url)))
             } else {
                 entries += try Manifest(contentsOf: url).entries.map {
-                    ClipSet.Entry(url: $0.url, start: $0.start ?? 0, end: $0.end)
+                    ClipSet.Entry($0.source, start: $0.start ?? 0, end: $0.end)
                 }
             }
         }
         return ClipSet(entries, name: paths.count == 1 ? paths[0] : "the input")
+    }
+
+    /// The manifest that a judge reads.
+    private func manifest() throws -> URL {
+        var isFolder: ObjCBool = false
+        let exists = FileManager.default.fileExists(atPath: inputs[0], isDirectory: &isFolder)
+        let url = URL(fileURLWithPath: inputs[0])
+        let manifest = exists && isFolder.boolValue ? url.appendingPathComponent("manifest.jsonl") : url
+        guard FileManager.default.fileExists(atPath: manifest.path) else {
+            throw VerbError("A judge reads a manifest, but there is no \(manifest.relativePath).")
+        }
+        return manifest
     }
 
     // MARK: - Measures
@@ -227,7 +256,7 @@ struct Evaluate: ParsableCommand {
             let input = try ClipInputOptions.parse(
                 (frames.count.map { ["--frames", "\($0)"] } ?? []) + (size.map { ["--size", $0] } ?? [])
                     + (entry.start > 0 ? ["--start", "\(entry.start)"] : []))
-            try usage.add(coding.ids(of: input.read(entry.url.path, model, coding, console).frames))
+            try usage.add(coding.ids(of: input.read(entry.source, model, coding, console).frames))
         }
         return usage.results().map { result in
             var result = result

@@ -3,6 +3,7 @@ import Checkpoints
 import Foundation
 import Generation
 import JSON
+import Media
 import Models
 import Tensors
 
@@ -138,7 +139,7 @@ struct Quantize: ParsableCommand {
                 throw VerbError(
                     "The model \(self.model) (\(model.name)) reads prompts; --video is for one that goes on.")
             }
-            let source = ClipSource(path: video, frameRate: model.media.frameRate)
+            let source = ClipSource(media: MediaSource(URL(fileURLWithPath: video)), frameRate: model.media.frameRate)
             let input = try source.input(ClipCoding(model).size(of: gpt), ClipCoding(model, inputVQVAE), console)
             return [ReadyPrompt(text: video, ids: input.ids)]
         }

@@ -35,7 +35,7 @@ struct Reconstruct: ParsableCommand {
         let name =
             FileNames.slug(URL(fileURLWithPath: media).deletingPathExtension().lastPathComponent) + "-reconstructed"
         let plan = try OutputPlan(output, names: [name], single: name, isImage: coding.isImage)
-        let (frames, frameRate) = try input.read(media, model, coding, console)
+        let (frames, frameRate) = try input.read(MediaSource(URL(fileURLWithPath: media)), model, coding, console)
         coding.noteIfUntrained(console)
         let ids = try coding.ids(of: frames)
         try Interruption.flag.check()

@@ -1,0 +1,100 @@
+import JSON
+
+/// What the arguments of the builders mean that recipes train, with the builders' own defaults.
+///
+/// The builders know what they take; a test holds this table to them.
+enum ModelArguments {
+    /// The arguments of a builder that a person may choose, in order; none for a builder that no recipe trains.
+    static func keys(of model: String) -> [RecipeKey] {
+        switch model {
+        case "video_vqvae", "video_gpt.model.video_vqvae": layered(axes: 3) + sizes(codes: 1024)
+        case "image_vqvae": layered(axes: 2) + sizes(codes: 1024)
+        case "video_gpt.video_vqvae.video_vqvae": uniform + sizes(codes: 1024)
+        case "video_vqvae_mugen":
+            [RecipeKey("kernel_size", "The kernel of every step, along each axis.", integer(16), default: 3)]
+                + sizes(codes: 2048)
+        case "text_video_gpt":
+            [
+                RecipeKey(
+                    "downsample", "Pixels and frames that an id stands for, [frames, height, width]; only checked.",
+                    "an array of integers")
+            ] + gpt
+        case "text_image_gpt": gpt
+        default: []
+        }
+    }
+
+    private static func integer(_ last: Int, from first: Int = 1) -> String { "an integer from \(first) to \(last)" }
+
+    private static func layered(axes: Int) -> [RecipeKey] {
+        let names = axes == 3 ? "[frames, height, width]" : "[height, width]"
+        let (many, one) = (
+            "a list of lists of \(axes) sizes between 1 and 64", "a list of \(axes) sizes between 1 and 64"
+        )
+        func all(_ value: Int) -> JSONValue { .array([JSONValue](repeating: .integer(value), count: axes)) }
+        return [
+            RecipeKey("conv_filter_sizes", "The kernel of each step down, \(names).", many, default: [all(4)]),
+            RecipeKey(
+                "conv_filter_strides", "The stride of each step; together, how many pixels or frames an id stands for.",
+                many, default: [all(2)]),
+            RecipeKey("encoder_filter_size", "The kernel of the encoder's last convolution.", one, default: all(3)),
+            RecipeKey("encoder_filter_stride", "Its stride.", one, default: all(1)),
+        ]
+    }
+
+    private static let uniform: [RecipeKey] = ["encoder", "decoder"].flatMap { side in
+        [
+            RecipeKey(
+                "\(side)_kernel_size", "The kernel of each step of the \(side): a size, or one per axis.",
+                "a list of 3 sizes between 1 and 64", default: [1, 1, 1]),
+            RecipeKey(
+                "\(side)_stride", "The stride of each step of the \(side).", "a list of 3 sizes between 1 and 64",
+                default: [1, 1, 1]),
+            RecipeKey("\(side)_n_layers", "The steps of the \(side).", integer(16), default: 1),
+        ]
+    }
+
+    private static func sizes(codes: Int) -> [RecipeKey] {
+        [
+            RecipeKey("in_channel_dim", "Channels of the pixels.", integer(1024), default: 3),
+            RecipeKey("encoder_hidden_dim", "Channels of the encoder's steps.", integer(16384), default: 240),
+            RecipeKey("decoder_hidden_dim", "Channels of the decoder's steps.", integer(16384), default: 240),
+            RecipeKey(
+                "n_res_layers", "Residual blocks with axial attention, on each side.", integer(256, from: 0), default: 4
+            ),
+            RecipeKey("attn_hidden_dim", "Their width; an even number.", integer(16384, from: 2), default: 240),
+            RecipeKey("num_embeddings", "Codes in the codebook.", integer(1 << 24), default: .integer(codes)),
+            RecipeKey("embedding_dim", "The size of a code.", integer(65536), default: 256),
+            RecipeKey(
+                "codebook_usage_threshold",
+                "A code whose running number of assignments per batch falls below this starts anew.", "a number",
+                default: 1),
+            RecipeKey("codebook_decay", "The decay of the codes' running means.", "between 0 and 1", default: 0.99),
+        ]
+    }
+
+    private static let gpt: [RecipeKey] = [
+        RecipeKey(
+            "text_seq_len", "Text slots: sub-words of the longest caption and one.", integer(65536), default: 128),
+        RecipeKey(
+            "d_model", "The width of the transformer; divides by n_head and by the number of latent axes.",
+            integer(65536), default: 768),
+        RecipeKey("n_head", "Heads of its attention.", integer(1024), default: 8),
+        RecipeKey("num_decoder_layers", "Its layers.", integer(1024), default: 12),
+        RecipeKey(
+            "dropout", "The share of a layer's results left out in training.", "at least 0 and less than 1",
+            default: 0.2),
+        RecipeKey(
+            "attn_dropout", "The share of attention's probabilities left out in training.",
+            "at least 0 and less than 1", default: 0.3),
+        RecipeKey(
+            "use_gpt_init", "Whether projections start with small random values, as GPT's do.", "true or false",
+            default: true),
+        RecipeKey(
+            "position_init_deviation", "The spread of the first values of positions.", "between 0 and 100",
+            default: 0.01),
+        RecipeKey(
+            "projection_init_deviation", "The spread of the first values of the projection of codes.",
+            "between 0 and 100", default: 0.02),
+    ]
+}
