@@ -101,7 +101,7 @@ def draw_grid(manifests, count, spread, enlarge, output):
     for row in rows:
         sheet.paste(row, (0, top))
         top += row.height
-    sheet.quantize(128, dither=Image.Dither.NONE).save(output, optimize=True)
+    sheet.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(output, optimize=True)
 
 
 def main():
