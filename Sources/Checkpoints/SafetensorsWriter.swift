@@ -24,14 +24,18 @@ public enum SafetensorsWriter {
 
     /// Writes the content of a safetensors file to an open output.
     ///
-    /// - Parameter int8Names: `uint8` tensors whose bytes are signed, written as `I8`.
+    /// - Parameters:
+    ///   - int8Names: `uint8` tensors whose bytes are signed, written as `I8`.
+    ///   - fetch: gives a tensor of the same type and shape for one that stands for it, when it is written.
     public static func write(
         _ tensors: [String: Tensor], metadata: [String: String] = [:], int8Names: Set<String> = [],
-        to output: inout AtomicFile.Output
+        to output: inout AtomicFile.Output, fetch: ((String, Tensor) throws -> Tensor)? = nil
     ) throws {
         let ordered = try order(tensors)
         try output.write(header(ordered, metadata: metadata, int8Names: int8Names))
-        for (_, tensor) in ordered { try tensor.withUnsafeBytes { try output.write($0) } }
+        for (name, tensor) in ordered {
+            try (fetch?(name, tensor) ?? tensor).withUnsafeBytes { try output.write($0) }
+        }
     }
 
     /// The content of a safetensors file, in memory.

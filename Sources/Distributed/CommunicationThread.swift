@@ -90,7 +90,7 @@ final class CommunicationThread: @unchecked Sendable {
 }
 
 /// A result that another thread is at work on.
-final class Pending<Value>: @unchecked Sendable {
+public final class Pending<Value>: @unchecked Sendable {
     private let semaphore = DispatchSemaphore(value: 0)
     private var result: Result<Value, any Error>?
 
@@ -100,7 +100,7 @@ final class Pending<Value>: @unchecked Sendable {
     }
 
     /// Waits for it; once.
-    func wait() throws -> Value {
+    public func wait() throws -> Value {
         semaphore.wait()
         guard let result else { preconditionFailure("Pending: signalled without a result") }
         return try result.get()

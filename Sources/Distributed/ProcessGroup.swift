@@ -95,6 +95,34 @@ public final class ProcessGroup: @unchecked Sendable {
         }.wait()
     }
 
+    /// What every process has, by rank, in the leader alone; nothing in the others.
+    public func gather(_ bytes: [UInt8]) throws -> [[UInt8]] {
+        guard size > 1 else { return [bytes] }
+        let counts = try allGather(withUnsafeBytes(of: Int64(bytes.count), Array.init)).map { own in
+            own.withUnsafeBytes { Int($0.loadUnaligned(as: Int64.self)) }
+        }
+        let words = counts.map { ($0 + 3) / 4 }
+        let (isLeader, own) = (isLeader, words[rank])
+        let nothing = [Int](repeating: 0, count: size)
+        return try run { transport -> [[UInt8]] in
+            let padded = bytes + [UInt8](repeating: 0, count: max(own, 1) * 4 - bytes.count)
+            var all = [UInt8](repeating: 0, count: isLeader ? max(words.reduce(0, +), 1) * 4 : 4)
+            try padded.withUnsafeBytes { from in
+                try all.withUnsafeMutableBytes { to in
+                    guard let from = from.baseAddress, let to = to.baseAddress else { return }
+                    try transport.allToAll(
+                        from: from, counts: [own] + nothing.dropFirst(), to: to, toCounts: isLeader ? words : nothing)
+                }
+            }
+            guard isLeader else { return [] }
+            var next = 0
+            return zip(counts, words).map { count, words in
+                defer { next += words * 4 }
+                return Array(all[next..<next + count])
+            }
+        }.wait()
+    }
+
     /// Whether any process says so.
     public func any(_ value: Bool) throws -> Bool { try allGather([value ? 1 : 0]).contains([1]) }
 

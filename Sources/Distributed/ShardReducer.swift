@@ -1,3 +1,4 @@
+import CMPI
 import Tensors
 
 /// Sums tensors over the passes of a step along a ``PassTree``, so that each process gets the sums of its pieces alone.
@@ -146,7 +147,7 @@ enum FloatSums {
     }
 
     static func add(_ from: UnsafeMutablePointer<Float>, to: UnsafeMutablePointer<Float>, _ count: Int) {
-        for index in 0..<count { to[index] += from[index] }
+        mm_add_floats(to, from, count)
     }
 }
 
@@ -156,7 +157,9 @@ extension ProcessGroup {
     /// - Parameters:
     ///   - layout: of the vector.
     ///   - piece: writes this process's piece.
-    func gather(_ layout: ShardLayout, _ piece: (UnsafeMutableRawBufferPointer) -> Void) -> Pending<ScratchMemory> {
+    public func gather(_ layout: ShardLayout, _ piece: (UnsafeMutableRawBufferPointer) -> Void) -> Pending<
+        ScratchMemory
+    > {
         let whole = ScratchMemory(byteCount: max(layout.count, 1) * 4)
         let own = layout.pieces[rank]
         guard size > 1 else {

@@ -141,6 +141,9 @@ public final class Parameter {
         current = Tensor.zeros([0])
     }
 
+    /// The number of elements, wherever they are.
+    var count: Int { source?().count ?? current.count }
+
     /// The leaf of the tape that stands for the parameter, whether or not its value is here.
     public var leaf: Tensor { current }
 
@@ -252,7 +255,7 @@ extension Module {
     }
 
     /// The number of learnable numbers.
-    public final var parameterCount: Int { parameters.reduce(0) { $0 + $1.parameter.wrappedValue.count } }
+    public final var parameterCount: Int { parameters.reduce(0) { $0 + $1.parameter.count } }
 
     /// Refuses a module that is larger than the machine's memory.
     ///
@@ -273,10 +276,14 @@ extension Module {
     /// Values are cast to the element type the module declares.
     /// - Throws: ``TensorError`` with code `.shapeMismatch` when a value has another shape; nothing is changed then.
     public final func assign(_ values: [String: Tensor]) throws {
-        for (key, expected) in stateDictionary {
-            if let value = values[key], value.shape != expected.shape {
+        // Only what is given is looked at: the values of other parameters may be far away.
+        let expected =
+            parameters.filter { values[$0.key] != nil }.map { ($0.key, $0.parameter.wrappedValue.shape) }
+            + buffers.map { ($0.key, $0.buffer.wrappedValue.shape) }
+        for (key, shape) in expected {
+            if let value = values[key], value.shape != shape {
                 throw TensorError(
-                    .shapeMismatch, "'\(key)' has shape \(value.shape) where the model has \(expected.shape).")
+                    .shapeMismatch, "'\(key)' has shape \(value.shape) where the model has \(shape).")
             }
         }
         for (key, parameter) in parameters {

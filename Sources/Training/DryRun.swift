@@ -48,12 +48,11 @@ extension Trainer {
         }
         result.secondsInAll = result.secondsPerStep * Double(settings.steps)
         result.peakBytes = MachineMemory.peakByteCount
-        let state = state(metricsLength: 0)
-        result.checkpointBytes = RunFolder.byteCount(
-            [state.model, state.optimizer] + (state.averages.map { [$0] } ?? []))
+        let parts = try savedParts().whole
+        result.checkpointBytes = RunFolder.byteCount(Array(parts.values))
         // A new one is written before an old one goes.
         result.checkpoints = settings.keepCheckpoints + 1 + (settings.retainsBest ? 1 : 0)
-        result.modelBytes = RunFolder.byteCount([state.model])
+        result.modelBytes = RunFolder.byteCount([parts["model"] ?? [:]])
         var place = URL(fileURLWithPath: folder.path)
         while place.path != "/", !FileManager.default.fileExists(atPath: place.path) { place.deleteLastPathComponent() }
         result.freeBytes = folder.layer.freeByteCount(place.path)

@@ -79,8 +79,10 @@ public struct OptimizerSettings: Sendable, Equatable {
     }
 
     /// The optimizer of a module.
-    func make(_ module: Module) -> any Optimizer {
-        let depths = LayerDepths(module.parameters.map(\.key))
+    ///
+    /// - Parameter keys: of the whole model, if the module holds a part of it only.
+    func make(_ module: Module, keys: [String]? = nil) -> any Optimizer {
+        let depths = LayerDepths(keys ?? module.parameters.map(\.key))
         let (decay, deepest) = (layerDecay, depths.deepest)
         let rules: ParameterRules = { key, _ in
             ParameterRule(rateShare: decay == 1 ? 1 : pow(decay, Double(deepest - depths.depth(key))))

@@ -18,7 +18,8 @@ extension RunFolder {
         try requireRoom(for: parts.map(\.1), at: destination)
         try AtomicFolder.write(to: destination, overwrite: true, layer: layer) { folder in
             for (name, tensors) in parts {
-                try folder.write("\(name).safetensors") { try SafetensorsWriter.write(tensors, to: &$0) }
+                let fetch = state.fetch.map { fetch in { try fetch(name, $0, $1) } }
+                try folder.write("\(name).safetensors") { try SafetensorsWriter.write(tensors, to: &$0, fetch: fetch) }
             }
             var files = JSONObject()
             for (name, summary) in folder.files {

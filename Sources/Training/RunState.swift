@@ -12,6 +12,8 @@ struct RunState {
     /// The length of `metrics.jsonl` at this step: what was logged after it is cut off on resume.
     var metricsLength: Int
     var dataFingerprint: String
+    /// Gives a tensor of a part (`model`, `optimizer`, `ema`) when it is written, for one that stands for it.
+    var fetch: ((_ part: String, _ name: String, Tensor) throws -> Tensor)?
 
     var step: Int { progress.step }
 }

@@ -31,12 +31,23 @@ struct StepPasses {
     let settings: TrainingSettings
     let group: ProcessGroup
     let key: RandomKey
+    /// The parameters, if each process has pieces of them only.
+    var sharded: ShardedParameters?
 
-    /// Which passes each process computes, and the order of sums.
-    private var shares: PassShares { PassShares(PassTree(passes: settings.accumulation), among: group.size) }
+    /// Which passes each process computes, and the order of sums. Where gradients are summed in pieces passes go round, so
+    /// that neighbours can be added at once.
+    private var shares: PassShares {
+        PassShares(PassTree(passes: settings.accumulation), among: group.size, isInterleaved: sharded != nil)
+    }
 
     /// Whether the processes of a group can share the passes of a step.
     static func requireShare(_ settings: TrainingSettings, _ group: ProcessGroup) throws {
+        guard settings.sharding == .none || settings.accumulation % group.size == 0 else {
+            throw TrainingError(
+                .invalidConfiguration,
+                "With 'sharding: full' processes compute the same number of passes each, but there are \(group.size) for "
+                    + "'accumulation: \(settings.accumulation)'; the first must divide the second.")
+        }
         guard group.size > settings.accumulation else { return }
         throw TrainingError(
             .invalidConfiguration,
@@ -76,8 +87,8 @@ struct StepPasses {
     func make(_ step: Int, _ loader: DataLoader<PassData>, _ clock: inout StepClock) throws -> StepSums {
         // The last layers' gradients are complete first.
         let parameters = task.module.parameters.filter(\.parameter.isTrainable).reversed()
-        let leaves = parameters.map(\.parameter.wrappedValue)
-        let sums = TreeReducer(group, shares, shapes: leaves.map(\.shape))
+        let leaves = parameters.map(\.parameter.leaf)
+        let sums = GradientSums(parameters, group, shares, sharded)
         let awaitsData = group.size > 1 ? task.module.modules.compactMap { $0.module as? any InitializedByData } : []
         var waiting = awaitsData.filter(\.awaitsData)
         var reports: [PassReport] = []
@@ -85,23 +96,24 @@ struct StepPasses {
             let (items, data) = try clock.wait { try loader.next() }
             let observations = PassObservations()
             let context = ForwardContext(
-                training: key.derived("forward", step, pass), checkpointsActivations: settings.checkpointsActivations,
+                training: key.derived("forward", step, pass),
+                checkpointsActivations: settings.checkpointsActivations || sharded != nil,
                 precision: settings.precision, observations: observations)
             if pass > 0 { try share(&waiting) }
             let (loss, metrics) = try task.loss(items, data: data, key: key.derived("data", step, pass), context)
             if pass == 0 { try share(&waiting) }
             loss.backward(to: leaves) { sums.add($1, at: $0) }
             sums.endPass()
+            sharded?.releaseAll()
             let value = Double(loss.detached.cast(to: .float64).item(Double.self))
             reports.append(PassReport(loss: value, metrics: metrics, observations: observations.entries))
         }
         let all = try StepReports(reports, present: sums.isPresent, group, shares)
-        let gradients = try sums.finish()
-        var byKey: [String: Tensor] = [:]
-        for (item, entry) in parameters.enumerated() where all.isPresent[item] { byKey[entry.key] = gradients[item] }
+        let byKey = try sums.finish(all.isPresent)
         let statistics = StepStatistics(
             observations: reports.map(\.observations), values: all.values, group: group, shares: shares)
-        return StepSums(gradients: byKey, metrics: all.metrics, losses: all.losses, statistics: statistics)
+        return StepSums(
+            gradients: byKey, metrics: all.metrics, losses: all.losses, statistics: statistics)
     }
 
     /// Gives every process the first values that the first pass gave to modules in this one.
@@ -111,5 +123,50 @@ struct StepPasses {
             module.stateDidChange()
         }
         modules = []
+    }
+}
+
+/// The sums of gradients over the passes of a step: whole, or this process's pieces.
+private struct GradientSums {
+    private let parameters: [(key: String, parameter: Parameter)]
+    private let sharded: ShardedParameters?
+    private let whole: TreeReducer?
+    private let pieces: ShardReducer?
+
+    init(
+        _ parameters: some Sequence<(key: String, parameter: Parameter)>, _ group: ProcessGroup, _ shares: PassShares,
+        _ sharded: ShardedParameters?
+    ) {
+        self.parameters = Array(parameters)
+        self.sharded = sharded
+        pieces = sharded?.reducer(shares.tree, self.parameters)
+        whole =
+            sharded == nil
+            ? TreeReducer(group, shares, shapes: self.parameters.map { $0.parameter.leaf.shape }) : nil
+    }
+
+    var isPresent: [Bool] { whole?.isPresent ?? pieces?.isPresent ?? [] }
+
+    func add(_ gradient: Tensor, at item: Int) {
+        whole?.add(gradient, at: item)
+        pieces?.add(gradient, at: item)
+    }
+
+    func endPass() {
+        whole?.endPass()
+        pieces?.endPass()
+    }
+
+    /// The sums by key.
+    ///
+    /// - Parameter isPresent: which parameters had a gradient in any pass.
+    func finish(_ isPresent: [Bool]) throws -> [String: Tensor] {
+        let present = Set(zip(parameters, isPresent).lazy.filter(\.1).map(\.0.key))
+        if let sharded, let pieces { return sharded.gradients(try pieces.finish()) { present.contains($0) } }
+        var byKey: [String: Tensor] = [:]
+        for (entry, sum) in zip(parameters, try whole?.finish() ?? []) where present.contains(entry.key) {
+            byKey[entry.key] = sum
+        }
+        return byKey
     }
 }

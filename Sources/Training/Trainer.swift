@@ -40,6 +40,10 @@ public final class Trainer {
     let optimizer: any Optimizer
     private var averages: ExponentialMovingAverage?
     let passes: StepPasses
+    /// The parameters in pieces, if the settings ask for it and there are several processes.
+    private let sharded: ShardedParameters?
+    /// A checksum of the values that the model was built with.
+    private let firstValues: String
     private let report: (TrainingEvent) -> Void
     private let shouldStop: () -> Bool
     private var progress = RunProgress()
@@ -65,11 +69,15 @@ public final class Trainer {
         self.group = group
         self.shouldStop = shouldStop
         self.report = report
+        let keys = task.module.parameters.map(\.key)
+        firstValues = group.size > 1 ? Self.checksum(task.module) : ""
+        sharded = settings.sharding == .full && group.size > 1 ? ShardedParameters(task.module, group) : nil
         passes = StepPasses(
-            task: task, settings: settings, group: group, key: RandomKey(seed: settings.seed).derived("training"))
-        optimizer = settings.optimizer.make(task.module)
-        averages =
-            settings.emaDecay > 0 ? ExponentialMovingAverage(task.module, decay: settings.emaDecay) : nil
+            task: task, settings: settings, group: group, key: RandomKey(seed: settings.seed).derived("training"),
+            sharded: sharded)
+        let trained = sharded?.pieces ?? task.module
+        optimizer = settings.optimizer.make(trained, keys: keys)
+        averages = settings.emaDecay > 0 ? ExponentialMovingAverage(trained, decay: settings.emaDecay) : nil
     }
 
     /// Trains until all steps are made or somebody asks to stop.
@@ -94,12 +102,18 @@ public final class Trainer {
             report(.resumed(step: state.step))
         }
         try requireSameStart()
+        if sharded != nil {
+            report(
+                .note(
+                    "parameters and the optimizer's states are spread over \(group.size) processes; no pictures are drawn."
+                ))
+        }
         // The others do everything but write.
         let log = group.isLeader ? try openLog(metricsLength) : nil
         let loader = passes.loader(from: progress.step)
         while !progress.isFinished {
             if try group.any(shouldStop()) {
-                if let log { report(.wrote(try save(log.metrics))) }
+                try save(log)
                 return .stopped(step: progress.step)
             }
             let metrics = try makeStep(progress.step, loader, log)
@@ -108,7 +122,7 @@ public final class Trainer {
             try logStep(metrics, log)
             var isSaved = false
             if isDue(settings.evaluateEvery) { isSaved = try evaluateAndTell(log) && settings.retainsBest }
-            if let log, isSaved || isDue(settings.checkpointEvery) { report(.wrote(try save(log.metrics))) }
+            if isSaved || isDue(settings.checkpointEvery) { try save(log) }
         }
         if group.isLeader { try writeModel() }
         return .finished
@@ -129,12 +143,18 @@ public final class Trainer {
         let recipe = Array(JSONValue.object(settings.json).serialized().utf8).withUnsafeBytes { fileChecksum(of: $0) }
         try group.require(String(recipe, radix: 16), of: "recipe")
         try group.require(task.dataFingerprint, of: "data set")
-        var checksum: UInt32 = 0
-        for (_, tensor) in task.module.stateDictionary.sorted(by: { $0.key < $1.key }) {
-            checksum = tensor.withUnsafeBytes { fileChecksum(of: $0, continuing: checksum) }
+        // A state in pieces comes from one checkpoint, or from what every process built.
+        let values = sharded == nil ? Self.checksum(task.module) : firstValues
+        try group.require("step \(progress.step), checksum \(values)", of: "state to start from")
+    }
+
+    /// A checksum over everything that a module holds.
+    private static func checksum(_ module: Module) -> String {
+        let sorted = module.stateDictionary.sorted { $0.key < $1.key }
+        let checksum = sorted.reduce(UInt32(0)) { sum, entry in
+            entry.value.withUnsafeBytes { fileChecksum(of: $0, continuing: sum) }
         }
-        try group.require(
-            "step \(progress.step), checksum \(String(checksum, radix: 16))", of: "state to start from")
+        return String(checksum, radix: 16)
     }
 
     /// Whether something that is done every so many steps is done now; at the end everything is.
@@ -189,7 +209,7 @@ public final class Trainer {
         let sums = try passes.make(step, loader, &clock)
         // The mean over the passes.
         let share = 1 / Double(settings.accumulation)
-        let norm = globalNorm(sums.gradients) * share
+        let norm = try (sharded?.norm(sums.gradients) ?? globalNorm(sums.gradients)) * share
         let rate = settings.rates.rate(step)
         let loss = sums.losses.first { !$0.isFinite }
         guard loss == nil, norm.isFinite else {
@@ -199,7 +219,7 @@ public final class Trainer {
         let clip = settings.clipNorm > 0 ? min(1, settings.clipNorm / (norm + 1e-6)) : 1
         try sums.moveStatistics()
         optimizer.update(sums.gradients, rate: rate, scale: share * clip)
-        averages?.update(task.module)
+        averages?.update(sharded?.pieces ?? task.module)
         return (sums.metrics + [("gradient_norm", norm), ("learning_rate", rate)], nil)
     }
 
@@ -219,6 +239,8 @@ public final class Trainer {
     ///
     /// - Returns: whether it is the best so far.
     private func evaluateAndTell(_ log: RunLog?) throws -> Bool {
+        // Blocks of a model in pieces are put together by all, so all go through it.
+        if log == nil, sharded != nil { _ = try withAverages { try task.evaluate() } }
         let isBest = try log.map { try evaluate($0) } ?? false
         guard group.size > 1 else { return isBest }
         let own = JSONObject(progress.members + [("is_best", .bool(isBest))])
@@ -250,6 +272,8 @@ public final class Trainer {
                 }
             }
         }
+        // Drawing pictures would keep the whole model in every process.
+        guard sharded == nil else { return isBest }
         let files = try withAverages { try task.writeSamples(to: folder.samplePath(step: step), step: step) }
         for file in files {
             report(.wrote(file))
@@ -260,6 +284,7 @@ public final class Trainer {
 
     /// Writes the model directory with the parameters that the settings ask for.
     private func writeModel() throws {
+        if let sharded { return try writeModel(of: sharded) }
         if settings.final == .best, let best = progress.best, best.step != progress.step {
             do {
                 try restore(folder.load(step: best.step))
@@ -272,8 +297,19 @@ public final class Trainer {
         report(.wrote(folder.modelPath))
     }
 
+    /// Writes the model directory from a checkpoint, which is mapped: a model in pieces is whole nowhere else.
+    private func writeModel(of sharded: ShardedParameters) throws {
+        let best = settings.final == .best ? progress.best?.step : nil
+        let state = try folder.load(step: best ?? progress.step)
+        for (key, buffer) in task.module.buffers { state.model[key].map { buffer.wrappedValue = $0 } }
+        let values = state.model.merging(state.averages ?? [:]) { $1 }
+        try sharded.whole(values) { try task.writeModel(to: folder.modelPath) }
+        report(.wrote(folder.modelPath))
+    }
+
     /// Runs `body` with the averaged parameters in place of the trained ones.
     private func withAverages<Result>(_ body: () throws -> Result) throws -> Result {
+        if let sharded { return try sharded.with(averages?.averages, body) }
         guard let averages else { return try body() }
         let trained = Dictionary(
             uniqueKeysWithValues: task.module.parameters.map { ($0.key, $0.parameter.wrappedValue.detached) })
@@ -285,17 +321,36 @@ public final class Trainer {
 
     // MARK: - State
 
-    /// What is saved: parameters, buffers, moments, averages.
-    func state(metricsLength: Int) -> RunState {
-        RunState(
-            progress: progress, model: task.module.stateDictionary, optimizer: optimizer.stateDictionary,
-            averages: averages?.averages, metricsLength: metricsLength, dataFingerprint: task.dataFingerprint)
+    /// What is saved, by part; of a model in pieces what it looks like, and the pieces that this process has.
+    func savedParts() throws -> (whole: ShardedParameters.Parts, own: ShardedParameters.Parts) {
+        var own = ["optimizer": optimizer.stateDictionary]
+        own["ema"] = averages?.averages
+        own["model"] = sharded?.pieces.stateDictionary ?? task.module.stateDictionary
+        guard let sharded else { return (own, own) }
+        var whole = try sharded.outlines(own)
+        for (key, parameter) in task.module.parameters where sharded.shape(ofName: key) == nil {
+            whole["model"]?[key] = parameter.wrappedValue.detached
+        }
+        for (key, buffer) in task.module.buffers { whole["model"]?[key] = buffer.wrappedValue }
+        return (whole, own)
     }
 
-    private func save(_ log: MetricsLog) throws -> String {
-        try log.synchronize()
-        return try folder.save(
-            state(metricsLength: log.length), keep: settings.keepCheckpoints, retainsBest: settings.retainsBest)
+    /// Saves the state: the first process writes, and the others lend it what they have of a model in pieces.
+    private func save(_ log: RunLog?) throws {
+        guard log != nil || sharded != nil else { return }
+        let (whole, own) = try savedParts()
+        guard let log else {
+            try sharded?.lend(own)
+            return
+        }
+        var state = RunState(
+            progress: progress, model: whole["model"] ?? [:], optimizer: whole["optimizer"] ?? [:],
+            averages: whole["ema"], metricsLength: log.metrics.length, dataFingerprint: task.dataFingerprint)
+        state.fetch = sharded.map { sharded in { try sharded.fetch($0, $1, $2, from: own) } }
+        try log.metrics.synchronize()
+        report(
+            .wrote(try folder.save(state, keep: settings.keepCheckpoints, retainsBest: settings.retainsBest)))
+        try sharded?.endLending()
     }
 
     private func restore(_ state: RunState) throws {
@@ -305,15 +360,19 @@ public final class Trainer {
                 "The run was made on other data (\(state.dataFingerprint)) than is given now (\(task.dataFingerprint))."
             )
         }
-        let expected = task.module.stateDictionary.map {
-            StateDictMatcher.Entry($0.key, shape: $0.value.shape, dtype: $0.value.dtype)
-        }
-        _ = try StateDictMatcher().match(expected, with: state.model, source: folder.path)
+        let expected =
+            task.module.parameters.map { ($0.key, $0.parameter.leaf) }
+            + task.module.buffers.map { ($0.key, $0.buffer.wrappedValue) }
+        _ = try StateDictMatcher().match(
+            expected.map { StateDictMatcher.Entry($0.0, shape: $0.1.shape, dtype: $0.1.dtype) }, with: state.model,
+            source: folder.path)
         // Mapped tensors would be copied at the first step anyway; copy now, so that the file may go.
-        try task.module.assign(state.model)
-        try optimizer.load(state.optimizer)
+        try task.module.assign(state.model.filter { sharded?.shape(ofName: $0.key) == nil })
+        sharded?.load(state.model)
+        try optimizer.load(sharded?.pieces(of: state.optimizer) ?? state.optimizer)
         if averages != nil, let saved = state.averages {
-            averages = ExponentialMovingAverage(averages: saved, decay: settings.emaDecay)
+            averages = ExponentialMovingAverage(
+                averages: sharded?.pieces(of: saved) ?? saved, decay: settings.emaDecay)
         }
         progress = state.progress
         if progress.step >= settings.steps { progress.isFinished = true }

@@ -50,12 +50,22 @@ public struct TrainingSettings: Sendable, Equatable {
     public var final = Final.last
     /// Evaluations in a row without a better one that end the run. Zero: it is not ended so.
     public var earlyStopPatience = 0
+    /// How parameters, gradients and the optimizer's states are spread over the processes of a run.
+    public enum Sharding: String, Sendable, CaseIterable {
+        /// Each process has all of them.
+        case none
+        /// Each has a piece of every layer, which is put together while it is computed.
+        case full
+    }
+
     /// What is done about a loss or gradient that is not finite.
     public var nonFinite = NonFinite.stop
     /// Skipped steps in a row that stop the run.
     public var maxSkippedSteps = 10
     /// Trains on the first so many batches again and again, unshuffled, and measures on them. Zero: on all, shuffled.
     public var overfitBatches = 0
+    /// How parameters, gradients and the optimizer's states are spread over the processes of a run.
+    public var sharding = Sharding.none
 
     /// Which parameters the finished model has.
     public enum Final: String, Sendable, CaseIterable {
@@ -87,6 +97,7 @@ public struct TrainingSettings: Sendable, Equatable {
             "seed", "log_every",
             "tensorboard", "evaluate_every", "checkpoint_every", "keep_checkpoints", "keep_best", "final",
             "early_stop_patience", "non_finite", "max_skipped_steps", "overfit_batches",
+            "sharding",
         ] + OptimizerSettings.keys
 
     /// Reads the settings a configuration states and leaves the others as they are.
@@ -128,6 +139,7 @@ public struct TrainingSettings: Sendable, Equatable {
         nonFinite = try choice("non_finite", nonFinite)
         maxSkippedSteps = try fields.integer("max_skipped_steps", in: many, default: maxSkippedSteps)
         overfitBatches = try fields.integer("overfit_batches", in: 0...1_000_000, default: overfitBatches)
+        sharding = try choice("sharding", sharding)
         for (key, value, range) in [
             ("learning_rate", learningRate, 0.0...10.0), ("final_rate_share", finalRateShare, 0...1),
             ("step_factor", stepFactor, 0...1), ("clip_norm", clipNorm, 0...1e9),
@@ -158,6 +170,7 @@ public struct TrainingSettings: Sendable, Equatable {
                 ("keep_best", .bool(keepsBest)), ("final", .string(final.rawValue)),
                 ("early_stop_patience", .integer(earlyStopPatience)), ("non_finite", .string(nonFinite.rawValue)),
                 ("max_skipped_steps", .integer(maxSkippedSteps)), ("overfit_batches", .integer(overfitBatches)),
+                ("sharding", .string(sharding.rawValue)),
             ] + optimizer.members)
     }
 

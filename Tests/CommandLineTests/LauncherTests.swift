@@ -106,6 +106,28 @@ struct LauncherTests {
         }
     }
 
+    @Test("4 processes with a piece of the model each train the GPT of one process, and one goes on with it")
+    func sharding() throws {
+        _ = try tokenizer(0, "tok")
+        let settings = ["--set", "training.batch_size=8", "--set", "training.accumulation=4"]
+        #expect(try gpt(0, "gpt", settings[0], settings[1], settings[2], settings[3]).code == 0)
+        let result = try gpt(
+            4, "pieces", settings[0], settings[1], settings[2], settings[3], "--set", "training.sharding=full")
+        #expect(result.code == 0, "\(result.errors)")
+        for name in ["model", "optimizer", "ema"] {
+            let file = "checkpoints/step-00000006/\(name).safetensors"
+            #expect(try folder.data("pieces/\(file)") == folder.data("gpt/\(file)"), "\(name)")
+        }
+        for file in ["metrics.jsonl", "model/model.safetensors"] {
+            #expect(try folder.data("pieces/\(file)") == folder.data("gpt/\(file)"), "\(file)")
+        }
+        for name in ["model", "checkpoints/step-00000006"] {
+            try FileManager.default.removeItem(atPath: folder.file("pieces/\(name)"))
+        }
+        try train(0, "train-gpt", "clips", "-o", "pieces", "--resume")
+        #expect(try folder.data("pieces/model/model.safetensors") == folder.data("gpt/model/model.safetensors"))
+    }
+
     @Test("a process that is killed ends the others within seconds, with a sentence that names it")
     func killed() throws {
         let arguments =

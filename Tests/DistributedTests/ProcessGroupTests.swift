@@ -48,6 +48,53 @@ import Testing
         }
     }
 
+    @Test("pieces of sums have the bits of whole sums", arguments: [(4, 2), (4, 4), (6, 3), (8, 2), (5, 1), (12, 6)])
+    func pieces(_ passes: Int, _ size: Int) throws {
+        let counts = [40_000, 7, 0, 16_384, 20_000]
+        let shapes = counts.map { [$0] }
+        let whole = try Self.reduced(passes, 1, shapes: shapes, bucketBytes: 1 << 20)[0]
+        let layouts = [
+            ShardLayout(counts: [40_000, 7], size: size), ShardLayout(counts: [0, 16_384, 20_000], size: size),
+        ]
+        let places = [(layout: 0, item: 0), (0, 1), (1, 0), (1, 1), (1, 2)].map { (layout: $0.0, item: $0.1) }
+        let found = try LoopbackWire.run(size) { group in
+            let reducer = ShardReducer(group, PassTree(passes: passes), layouts: layouts, places: places)
+            for pass in PassShares(PassTree(passes: passes), among: size, isInterleaved: true).passes(of: group.rank) {
+                for item in shapes.indices where (pass + item) % 5 != 0 && item != 3 {
+                    reducer.add(Self.value(pass, item, shapes[item]), at: item)
+                }
+                reducer.endPass()
+            }
+            return try reducer.finish()
+        }
+        for (item, place) in places.enumerated() {
+            guard let expected = whole[item] else { continue }
+            let layout = layouts[place.layout]
+            let joined = (0..<size).flatMap { rank -> [Float] in
+                let part = layout.part(of: place.item, rank: rank)
+                let first = layout.offsets[place.item] + part.lowerBound - layout.pieces[rank].lowerBound
+                return part.isEmpty
+                    ? [] : Array(found[rank][place.layout].scalars(Float.self)[first..<first + part.count])
+            }
+            #expect(differenceInBits(Tensor(joined), expected) == nil, "item \(item)")
+        }
+    }
+
+    @Test("pieces are whole, in order, cut between blocks, and about as long as each other")
+    func layouts() {
+        for size in [1, 2, 3, 4, 7] {
+            let layout = ShardLayout(counts: [100_000, 3, 1_000_000, 17, 500_000], size: size)
+            #expect(layout.pieces.first?.lowerBound == 0 && layout.pieces.last?.upperBound == layout.count)
+            #expect(zip(layout.pieces, layout.pieces.dropFirst()).allSatisfy { $0.upperBound == $1.lowerBound })
+            for piece in layout.pieces { #expect(abs(piece.count - layout.count / size) <= 2 * Tensor.squaresGrain) }
+            for (item, count) in layout.counts.enumerated() {
+                let parts = (0..<size).map { layout.part(of: item, rank: $0) }.filter { !$0.isEmpty }
+                #expect(parts.reduce(0) { $0 + $1.count } == count)
+                #expect(parts.allSatisfy { $0.lowerBound % Tensor.squaresGrain == 0 })
+            }
+        }
+    }
+
     @Test("the sum of a process alone is that of its tree")
     func alone() throws {
         let all = (0..<6).map { Self.value($0, 0, [50]) }

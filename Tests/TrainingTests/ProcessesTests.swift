@@ -1,5 +1,7 @@
 import Distributed
 import Foundation
+import NeuralNets
+import Tensors
 import TestSupport
 import Testing
 
@@ -74,6 +76,79 @@ import Testing
         _ = try outcome(2, Self.four, place, stopsAfter: 2, task: task)
         _ = try outcome(1, Self.four, place, resumes: true, stopsAfter: 1, task: task)
         compare(try outcome(4, Self.four, place, resumes: true, task: task), alone, "resumed")
+    }
+
+    @Test("a model in pieces has the bits of a whole one, with 2 and 4 processes and any optimizer")
+    func sharding() throws {
+        let task: @Sendable (String) throws -> any TrainingTask = { try TinyRuns.gptTask(in: $0) }
+        for kind in [OptimizerSettings.Kind.adamw, .anyPrecision] {
+            var settings = Self.four
+            settings.optimizer.kind = kind
+            settings.optimizer.layerDecay = 0.8
+            let (one, many) = (try RunPlace(), try RunPlace())
+            for place in [one, many] { _ = try TinyRuns.gptTask(in: place.path) }
+            let alone = try outcome(1, settings, one, task: task)
+            settings.sharding = .full
+            for size in kind == .adamw ? [2, 4] : [2] {
+                compare(try outcome(size, settings, many, task: task), alone, "\(kind), \(size) pieces")
+                try FileManager.default.removeItem(atPath: many.folder.path)
+            }
+        }
+    }
+
+    @Test("a tokenizer in pieces has the bits of a whole one, and goes on whole and in others")
+    func shardedResuming() throws {
+        let task: @Sendable (String) throws -> any TrainingTask = { _ in try TinyRuns.vqvaeTask() }
+        let alone = try outcome(1, Self.four, task: task)
+        var settings = Self.four
+        settings.sharding = .full
+        compare(try outcome(4, settings, task: task), alone, "4 pieces")
+        let place = try RunPlace()
+        _ = try outcome(2, settings, place, stopsAfter: 2, task: task)
+        _ = try outcome(1, settings, place, resumes: true, stopsAfter: 1, task: task)
+        compare(try outcome(4, settings, place, resumes: true, task: task), alone, "resumed")
+    }
+
+    @Test("the norm of gradients in pieces has the bits of that of whole ones")
+    func shardedNorm() throws {
+        let values = Tensor.normal([300, 200], key: RandomKey(seed: 4))
+        let whole = globalNorm(["weight": values, "bias": Tensor.ones([300])])
+        for size in [2, 3, 4] {
+            let norms = try LoopbackWire.run(size) { group in
+                let layer = Linear(200, 300, key: RandomKey(seed: 1))
+                let sharded = ShardedParameters(layer, group)
+                return try sharded.norm(
+                    sharded.pieces(of: ["weight": values, "bias": Tensor.ones([300])]))
+            }
+            #expect(norms == [Double](repeating: whole, count: size))
+        }
+    }
+
+    @Test("a parameter in pieces is read whole, and is the same leaf of the tape each time")
+    func shardedReading() throws {
+        let found = try LoopbackWire.run(3) { group in
+            let layer = Linear(200, 300, key: RandomKey(seed: 1))
+            let before = layer.weight.detached
+            let sharded = ShardedParameters(layer, group)
+            let first = layer.weight
+            sharded.releaseAll()
+            #expect(layer.$weight.leaf.detached.scalars(Float.self).allSatisfy { $0 == 0 })
+            let gradient = try #require((layer.weight * 2).sum().backward()[first])
+            #expect(gradient.scalars(Float.self).allSatisfy { $0 == 2 })
+            let kept = sharded.pieces.stateDictionary.values.reduce(0) { $0 + $1.count }
+            return (differenceInBits(layer.weight.detached, before) == nil, kept)
+        }
+        #expect(found.allSatisfy { $0.0 })
+        #expect(found.reduce(0) { $0 + $1.1 } == 200 * 300 + 300)
+        #expect(found.allSatisfy { $0.1 < 200 * 300 / 2 })
+    }
+
+    @Test("pieces need as many passes in each process")
+    func unevenPieces() {
+        var settings = Self.four
+        settings.sharding = .full
+        let error = #expect(throws: TrainingError.self) { _ = try outcome(3, settings) { _ in LineTask() } }
+        #expect(error?.message.contains("the first must divide the second") == true, "\(error?.message ?? "")")
     }
 
     @Test("more processes than passes are refused with the numbers that are allowed")

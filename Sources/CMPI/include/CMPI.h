@@ -35,6 +35,9 @@ const char *mm_mpi_test(int *done);
 /// Sets a bit of `size` zeroed bytes for each core that this process may run on; the number of bytes used. From any thread.
 long mm_usable_cores(void *bits, long size);
 
+/// `to += from`, element by element. From any thread.
+void mm_add_floats(float *to, const float *from, long count);
+
 /// Takes leave of the other processes, which wait for each other here.
 const char *mm_mpi_finish(void);
 /// Ends every process of the job.

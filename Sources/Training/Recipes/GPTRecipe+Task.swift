@@ -48,7 +48,8 @@ extension GPTRecipe {
             for: "Encoding \(CodeCache.clipsPerPass) clips of \(size.map { "\($0)" }.joined(separator: " x ")) pixels")
         // How many words there are is known when the captions are read; fewer than one there are not.
         let filled = try modelArguments(pretrained, vqvae, vocabulary: 1)
-        let outline = try ModelRegistry.unfilled(model, arguments.replacing(filled), isTrained: true)
+        let outline = try ModelRegistry.unfilled(
+            model, arguments.replacing(filled), isTrained: training.sharding == .none)
         let sequences = training.batchSize / training.accumulation
         try MachineMemory.require(
             (outline as? MultimodalGPT)?.trainingBytes(
@@ -64,7 +65,7 @@ extension GPTRecipe {
         let text = try place.group.leaderFirst { try textTokenizer(captions: clips.training, place) }
         let filled = try modelArguments(pretrained, vqvae, vocabulary: text.vocabularySize)
         let built = try ModelRegistry.build(
-            model, arguments.replacing(filled), seed: training.seed, isTrained: true)
+            model, arguments.replacing(filled), seed: training.seed, isTrained: training.sharding == .none)
         guard let gpt = built as? MultimodalGPT else {
             throw TrainingError(.invalidConfiguration, "'\(model)' is no GPT.")
         }

@@ -115,6 +115,10 @@ extension TrainingSettings {
             "overfit_batches", "Trains on the first so many batches again and again, and measures on them; 0: on all.",
             "an integer from 0 to 1000000"),
         RecipeKey(
+            "sharding",
+            "How a run of several processes spreads parameters and the optimizer's states over them: not, or to save memory.",
+            "one of \"none\", \"full\""),
+        RecipeKey(
             "optimizer", "What moves the parameters.",
             "one of \"adamw\", \"adam\", \"sgd\", \"anyprecision_adamw\""),
         RecipeKey(

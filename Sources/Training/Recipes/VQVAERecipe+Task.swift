@@ -7,7 +7,8 @@ extension VQVAERecipe {
     public func prepare(_ place: TrainingPlace) throws -> () throws -> any TrainingTask {
         let clips = training.batchSize / training.accumulation
         try data.requireMemory(clips: clips)
-        let built = try ModelRegistry.build(model, arguments, seed: training.seed, isTrained: true)
+        let built = try ModelRegistry.build(
+            model, arguments, seed: training.seed, isTrained: training.sharding == .none)
         guard let vqvae = built as? VQVAE else {
             throw TrainingError(.invalidConfiguration, "'\(model)' is no VQVAE.")
         }
