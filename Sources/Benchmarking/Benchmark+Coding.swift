@@ -18,7 +18,7 @@ extension Benchmark {
         let channels = vqvae.configuration.encoder.inputChannels[0]
         let clip = Tensor.uniform([1, channels] + shape, key: RandomKey(seed: 0).derived("clip")) - 0.5
         for count in settings.threads {
-            Threads.count = count
+            use(threads: count)
             if wants(.encodeFrames) {
                 try measure(.init(stage: .encodeFrames), amount: frames, floor: { [work.encoding(shape)] }) {
                     _ = vqvae.encode(clip)

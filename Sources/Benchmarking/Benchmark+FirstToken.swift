@@ -21,7 +21,7 @@ extension Benchmark {
                     depth: 0, window: prompt.count + 1, batch: 1, scored: 1, weights: kind, cache: type)
                 let floor = [Work(bytes: work.weightBytes(kind)), pass]
                 for count in settings.threads {
-                    Threads.count = count
+                    use(threads: count)
                     try measure(
                         .init(stage: .firstToken, weights: kind, cache: type), amount: 1, floor: { floor }
                     ) {

@@ -45,7 +45,7 @@ private struct GenerationStages {
 
     private func forEachThreadCount(_ body: () throws -> Void) rethrows {
         for count in benchmark.settings.threads {
-            Threads.count = count
+            benchmark.use(threads: count)
             try body()
         }
     }

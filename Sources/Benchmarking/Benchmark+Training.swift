@@ -33,7 +33,7 @@ extension Benchmark {
             let input = ids("input", inputs, below: gpt.inputTokenCount)
             let output = ids("output", outputs, below: gpt.outputTokenCount)
             for (precision, count) in trainings {
-                Threads.count = count
+                use(threads: count)
                 try measure(
                     .init(stage: .trainGPT, precision: precision, batch: batch, depth: inputs + outputs), amount: 1,
                     floor: { [work.training(batch: batch, input: inputs, output: outputs)] }
@@ -68,7 +68,7 @@ extension Benchmark {
             let items = (0..<batch).map { (index: $0, epoch: 0) }
             let data = try task.reader(items)
             for (precision, count) in trainings {
-                Threads.count = count
+                use(threads: count)
                 try measure(
                     .init(stage: .trainVQVAE, precision: precision, batch: batch), amount: 1,
                     floor: { [work.training(shape, latent: latent, batch: batch)] }

@@ -15,6 +15,7 @@ public final class Benchmark {
     private let probe = MachineProbe()
     private var limits: [Int: MachineLimits] = [:]
     private var rows: [BenchmarkRow] = []
+    private var threads = Threads.count
 
     /// A benchmark.
     ///
@@ -44,6 +45,7 @@ public final class Benchmark {
         let date = Date()
         let threads = Threads.count
         defer { Threads.count = threads }
+        self.threads = threads
         (rows, limits) = ([], [:])
         try measureFirstToken()
         try measureGeneration()
@@ -54,6 +56,12 @@ public final class Benchmark {
         return BenchmarkReport(
             model: subject.label, isRandom: subject.isRandom, date: date, machine: .current, limits: limits,
             repetitions: settings.repetitions, rows: sorted)
+    }
+
+    /// Computes on so many threads from here on.
+    func use(threads count: Int) {
+        threads = count
+        Threads.count = count
     }
 
     /// Whether a stage is asked for.
@@ -90,7 +98,6 @@ public final class Benchmark {
         _ what: Case, amount: Double, floor: () -> [Work], passes: () -> Int? = { nil }, _ body: () throws -> Void
     ) throws {
         try cancellation.check()
-        let threads = Threads.count
         progress("\(what.label), \(threads) thread\(threads == 1 ? "" : "s")")
         let before = probe.limits()
         let watch = Stopwatch(
