@@ -15,6 +15,7 @@ let package = Package(
         .library(name: "Media", targets: ["Media"]),
         .library(name: "Datasets", targets: ["Datasets"]),
         .library(name: "Models", targets: ["Models"]),
+        .library(name: "Transforms", targets: ["Transforms"]),
         .library(name: "Generation", targets: ["Generation"]),
         .library(name: "Training", targets: ["Training"]),
         .library(name: "Evaluation", targets: ["Evaluation"]),
@@ -45,6 +46,7 @@ let package = Package(
         .target(name: "Media", dependencies: ["Tensors", "CFFmpeg"]),
         .target(name: "Datasets", dependencies: ["Tensors", "Media", "Checkpoints", "JSON"]),
         .target(name: "Models", dependencies: ["NeuralNets", "Tokenizers", "Checkpoints", "JSON"]),
+        .target(name: "Transforms", dependencies: ["Tensors", "Media", "Tokenizers", "JSON"]),
         .target(name: "Generation", dependencies: ["Models", "NeuralNets", "JSON"]),
         .target(name: "Training", dependencies: ["Models", "Distributed", "Datasets", "Media", "Generation", "JSON"]),
         .target(
@@ -73,6 +75,7 @@ let package = Package(
         .testTarget(name: "TokenizersTests", dependencies: ["Tokenizers", "TestSupport"]),
         .testTarget(name: "MediaTests", dependencies: ["Media", "TestSupport"]),
         .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "Checkpoints", "TestSupport"]),
+        .testTarget(name: "TransformsTests", dependencies: ["Transforms", "Checkpoints", "TestSupport"]),
         .testTarget(name: "ModelsTests", dependencies: ["Models", "Checkpoints", "NeuralNets", "TestSupport"]),
         .testTarget(name: "GenerationTests", dependencies: ["Generation", "TestSupport"]),
         .testTarget(name: "TrainingTests", dependencies: ["Training", "TestSupport"]),

@@ -5,7 +5,12 @@ import Tensors
 
 /// Maps the peer's factory names to builders.
 public enum ModelRegistry {
-    private static let builders: [(name: String, build: @Sendable (JSONFields, RandomKey) throws -> Module)] = [
+    /// A factory's name, and what makes its model from its keyword arguments.
+    typealias Builder = (name: String, build: @Sendable (JSONFields, RandomKey) throws -> Module)
+
+    private static let builders = generators + clip + flava + albef + mdetr + omnivore + mugenRetrieval
+
+    private static let generators: [Builder] = [
         ("video_vqvae", { fields, key in VQVAE(try videoVQVAE(fields), random: key) }),
         (
             "video_gpt.model.video_vqvae",

@@ -115,3 +115,7 @@ extension ForwardDoor {
             ])
     }
 }
+
+extension VQVAE: ForwardCallable {
+    var forwardTarget: ForwardTarget { ForwardDoor.target(self) }
+}

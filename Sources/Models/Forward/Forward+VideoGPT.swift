@@ -67,12 +67,10 @@ extension ForwardDoor {
                 name,
                 { @Sendable fields, key in
                     let model = try ModelRegistry.build(name, fields, random: key)
-                    switch model {
-                    case let model as VQVAE: return target(model)
-                    case let model as MultimodalGPT: return target(model)
-                    default:
+                    guard let model = model as? any ForwardCallable else {
                         throw ModelError(.unknownModel, "'\(name)' cannot be called by its methods yet.")
                     }
+                    return model.forwardTarget
                 }
             )
         })
@@ -334,4 +332,8 @@ extension ForwardDoor {
         let x = try call.real("x", .starting([nil, channels], more: vqvae.dimensions...vqvae.dimensions))
         return vqvae.encode(x).flattened(1, -1)
     }
+}
+
+extension MultimodalGPT: ForwardCallable {
+    var forwardTarget: ForwardTarget { ForwardDoor.target(self) }
 }

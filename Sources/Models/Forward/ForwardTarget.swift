@@ -28,6 +28,11 @@ struct ForwardTarget {
     }
 }
 
+/// A model that the door can call by its methods once ``ModelRegistry`` has built it.
+protocol ForwardCallable: Module {
+    var forwardTarget: ForwardTarget { get }
+}
+
 /// Makes a target from keyword arguments.
 typealias ForwardBuilder = @Sendable (JSONFields, RandomKey) throws -> ForwardTarget
 

@@ -1,0 +1,7 @@
+import Checkpoints
+import Tensors
+
+extension ModelRegistry {
+    /// The builders of this family, by their factories' names.
+    static let mugenRetrieval: [Builder] = []
+}
