@@ -71,7 +71,8 @@ let package = Package(
             ],
             resources: [.copy("Resources/babyai")]),
         // Tests mirror the sources.
-        .target(name: "TestSupport", dependencies: ["Tensors", "Distributed"], path: "Tests/TestSupport"),
+        .target(
+            name: "TestSupport", dependencies: ["Tensors", "Distributed", "Checkpoints"], path: "Tests/TestSupport"),
         .testTarget(name: "TensorsTests", dependencies: ["Tensors", "CKernels", "TestSupport"]),
         .testTarget(name: "DistributedTests", dependencies: ["Distributed", "TestSupport"]),
         .testTarget(name: "NeuralNetsTests", dependencies: ["NeuralNets", "TestSupport"]),
