@@ -248,6 +248,17 @@ def wide_codebook():
         codebook.torch = torch
 
 
+def key_list(name, target, config=None):
+    """Writes Fixtures/keys/NAME.json: the state dict of a factory's model, keys with shapes."""
+    folder = os.path.join(ROOT, "keys")
+    os.makedirs(folder, exist_ok=True)
+    shapes = {key: list(value.shape) for key, value in target.state_dict().items()}
+    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(shape)}" for key, shape in shapes.items())
+    with open(os.path.join(folder, f"{name}.json"), "w") as file:
+        file.write('{"config": %s, "keys": {\n%s\n}}\n' % (json.dumps(config or {}), lines))
+    print(f"{name}: {len(shapes)} keys")
+
+
 def case(label, name, config=None, inputs=None, *, target=None, method="forward", args=None, mode="eval", vjp=True,
          seed=0, scale=0.05, note=None, prepare=None):
     """Writes Fixtures/forward/LABEL. `inputs` is a function, called after the seed is set.
