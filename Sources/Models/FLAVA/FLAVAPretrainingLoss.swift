@@ -35,7 +35,7 @@ public final class FLAVAGlobalContrastiveLoss: Module {
     ///   - texts: `[batch, width]`; row i belongs to row i of `images`.
     ///   - rows: the rows that count, `[count]`, `int64`; all when `nil`. The others are still told from.
     public func callAsFunction(_ images: Tensor, _ texts: Tensor, rows: Tensor? = nil) -> Output {
-        let (text, image) = (unitVectors(texts), unitVectors(images))
+        let (text, image) = (texts.unitVectors(), images.unitVectors())
         $logitScale.clamp(to: 0...4.6052)
         let parts = contrastiveLoss(image, text, logitScale: logitScale, rows: rows)
         return Output(
@@ -276,10 +276,4 @@ public final class FLAVAPretrainingLoss: Module {
                 .invalidInput, "'\(name)' are for \(count) positions; the sequence has \(sequence.shape[1] - first).")
         }
     }
-}
-
-/// Each vector divided by its length; 0 stays 0.
-private func unitVectors(_ x: Tensor) -> Tensor {
-    let least = Tensor(repeating: 1e-24, shape: [], dtype: x.dtype)
-    return x * Tensor.maximum(x.squared().sum(axes: [-1], keepsAxes: true), least).reciprocalSquareRoot()
 }
