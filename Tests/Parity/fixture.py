@@ -5,6 +5,7 @@ description goes into `case.json` and reaches the engine's own builder.
 """
 import contextlib
 import copy
+import dataclasses
 import importlib.metadata
 import json
 import math
@@ -105,6 +106,8 @@ def flatten(value, prefix=""):
         return {prefix or "output": value}
     if hasattr(value, "_asdict"):
         items = value._asdict().items()
+    elif dataclasses.is_dataclass(value):
+        items = [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
     elif isinstance(value, dict):
         items = value.items()
     elif isinstance(value, (tuple, list)):
