@@ -25,18 +25,24 @@ public final class ContrastiveLossWithTemperature: Module {
     /// - Parameters:
     ///   - a: `[batch, width]`, of length 1 each.
     ///   - b: `[batch, width]`; row i belongs to row i of `a`.
+    ///   - gathered: what rows are told from, `[whole, width]` each, where `a` and `b` are a part of a larger batch.
+    ///   - first: where in that batch their first row is.
     ///   - rows: the rows that count, `[count]`, `int64`; all when `nil`.
     ///   - smoothing: the share of the target spread over all pairs.
-    public func callAsFunction(_ a: Tensor, _ b: Tensor, rows: Tensor? = nil, smoothing: Double = 0) -> Tensor {
+    public func callAsFunction(
+        _ a: Tensor, _ b: Tensor, gathered: (a: Tensor, b: Tensor)? = nil, first: Int = 0, rows: Tensor? = nil,
+        smoothing: Double = 0
+    ) -> Tensor {
         let value = Double(logitScale.detached.item(Float.self))
         let kept = min(max(value, range.lowerBound), range.upperBound)
-        if kept != value { logitScale = Tensor(scalar: Float(kept)) }
+        if kept != value { $logitScale.correct(to: Tensor(scalar: Float(kept))) }
         let scale = logitScale.exp()
-        let targets = rows ?? Tensor.range(a.shape[0])
+        let counted = rows?.scalars(Int64.self) ?? (0..<Int64(a.shape[0])).map { $0 }
+        let targets = Tensor(counted.map { $0 + Int64(first) })
         func loss(_ from: Tensor, _ to: Tensor) -> Tensor {
             let scores = matmul(from, to.transposed()) * scale
             return meanCrossEntropy(rows.map { scores.rows($0) } ?? scores, targets, smoothing: smoothing)
         }
-        return (loss(a, b) + loss(b, a)) * 0.5
+        return (loss(a, gathered?.b ?? b) + loss(b, gathered?.a ?? a)) * 0.5
     }
 }

@@ -110,8 +110,9 @@ public final class Parameter {
         didSet { wrappedValue = wrappedValue }
     }
     private var current: Tensor
-    /// Brings the value when it is read, while it is kept elsewhere.
+    /// Keeps the value elsewhere, and brings it when it is read while it is away.
     private var keeper: (any ParameterKeeper)?
+    private var isAway = false
     /// Makes the value whenever it is read, instead of ``current``.
     private var source: (() -> Tensor)?
 
@@ -124,11 +125,11 @@ public final class Parameter {
     /// The value, on the tape while trainable.
     public var wrappedValue: Tensor {
         get {
-            if let keeper { keeper.bring(self) }
+            if isAway { keeper?.bring(self) }
             return source?() ?? current
         }
         set {
-            (source, keeper) = (nil, nil)
+            (source, keeper, isAway) = (nil, nil, false)
             current = isTrainable ? newValue.detached.tracked() : newValue.detached
         }
     }
@@ -151,19 +152,26 @@ public final class Parameter {
     ///
     /// Unlike with ``derive(from:)`` the tape follows it, as the same leaf.
     public func sendAway(to keeper: any ParameterKeeper) {
-        self.keeper = keeper
+        (self.keeper, isAway) = (keeper, true)
         current = current.hollow
     }
 
     /// Takes the value back, for as long as it is not sent away again.
     public func take(_ value: Tensor) {
-        keeper = nil
+        isAway = false
         current = current.holding(value.detached)
+    }
+
+    /// Moves a value that has left its range. Unlike setting it this may be done in the middle of a pass: the leaf of the
+    /// tape stays the same.
+    public func correct(to value: Tensor) {
+        current = current.holding(value.detached)
+        keeper?.correct(self, to: value.detached)
     }
 
     /// Gives up the value's memory for good; it is empty from now on, until it is set.
     func giveUp() {
-        (source, keeper) = (nil, nil)
+        (source, keeper, isAway) = (nil, nil, false)
         current = Tensor.zeros([0])
     }
 
@@ -186,6 +194,8 @@ public final class Parameter {
 public protocol ParameterKeeper: AnyObject {
     /// Gives a parameter its value (``Parameter/take(_:)``), for it is about to be read.
     func bring(_ parameter: Parameter)
+    /// Keeps another value of a parameter that is not away.
+    func correct(_ parameter: Parameter, to value: Tensor)
 }
 
 /// A part of a model that ``ForwardContext/checkpointing(_:_:)`` computes twice: its parameters are needed together, and

@@ -175,14 +175,19 @@ def evaluate(target, inputs, method, args, mode, cotangents):
 
 
 def positional_lists(inputs):
-    """`name.0`, `name.1`, ... become one list argument."""
+    """`name.0`, `name.1`, ... become one list argument, `name.0.0` and so on lists of lists."""
     out = {}
     for key, value in inputs.items():
-        head, dot, index = key.partition(".")
-        if dot:
-            out.setdefault(head, []).append(value)
-        else:
+        head, *indices = key.split(".")
+        if not indices:
             out[key] = value
+            continue
+        target = out.setdefault(head, [])
+        for index in map(int, indices[:-1]):
+            if index == len(target):
+                target.append([])
+            target = target[index]
+        target.append(value)
     return out
 
 
