@@ -16,6 +16,7 @@ let package = Package(
         .library(name: "Datasets", targets: ["Datasets"]),
         .library(name: "Models", targets: ["Models"]),
         .library(name: "Transforms", targets: ["Transforms"]),
+        .library(name: "Understanding", targets: ["Understanding"]),
         .library(name: "Generation", targets: ["Generation"]),
         .library(name: "Training", targets: ["Training"]),
         .library(name: "Evaluation", targets: ["Evaluation"]),
@@ -49,7 +50,12 @@ let package = Package(
         .target(
             name: "Transforms", dependencies: ["Tensors", "Media", "Tokenizers", "Checkpoints", "CKernels", "JSON"]),
         .target(name: "Generation", dependencies: ["Models", "NeuralNets", "JSON"]),
-        .target(name: "Training", dependencies: ["Models", "Distributed", "Datasets", "Media", "Generation", "JSON"]),
+        .target(
+            name: "Understanding",
+            dependencies: ["Models", "Transforms", "Tokenizers", "Media", "Checkpoints", "NeuralNets", "JSON"]),
+        .target(
+            name: "Training",
+            dependencies: ["Models", "Transforms", "Distributed", "Datasets", "Media", "Generation", "JSON"]),
         .target(
             name: "Benchmarking",
             dependencies: ["Training", "Generation", "Models", "NeuralNets", "Media", "Tensors", "CKernels", "JSON"]),
@@ -59,15 +65,15 @@ let package = Package(
         .executableTarget(
             name: "mmgen",
             dependencies: [
-                "Reporting", "Evaluation", "Benchmarking", "Training", "Distributed", "Generation", "Models",
-                "Datasets", "Media",
-                "Tokenizers", "Checkpoints", "JSON",
+                "Reporting", "Evaluation", "Benchmarking", "Training", "Distributed", "Generation", "Understanding",
+                "Models", "Transforms", "Datasets", "Media", "Tokenizers", "Checkpoints", "JSON",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ],
             resources: [.copy("Resources/babyai")]),
         // Tests mirror the sources.
-        .target(name: "TestSupport", dependencies: ["Tensors", "Distributed"], path: "Tests/TestSupport"),
+        .target(
+            name: "TestSupport", dependencies: ["Tensors", "Distributed", "Checkpoints"], path: "Tests/TestSupport"),
         .testTarget(name: "TensorsTests", dependencies: ["Tensors", "CKernels", "TestSupport"]),
         .testTarget(name: "DistributedTests", dependencies: ["Distributed", "TestSupport"]),
         .testTarget(name: "NeuralNetsTests", dependencies: ["NeuralNets", "TestSupport"]),
@@ -78,6 +84,7 @@ let package = Package(
         .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "Checkpoints", "TestSupport"]),
         .testTarget(name: "TransformsTests", dependencies: ["Transforms", "Checkpoints", "TestSupport"]),
         .testTarget(name: "ModelsTests", dependencies: ["Models", "Checkpoints", "NeuralNets", "TestSupport"]),
+        .testTarget(name: "UnderstandingTests", dependencies: ["Understanding", "TestSupport"]),
         .testTarget(name: "GenerationTests", dependencies: ["Generation", "TestSupport"]),
         .testTarget(name: "TrainingTests", dependencies: ["Training", "TestSupport"]),
         .testTarget(name: "EvaluationTests", dependencies: ["Evaluation", "Checkpoints", "TestSupport"]),

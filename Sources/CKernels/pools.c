@@ -1,51 +1,55 @@
+// Pooling and its gradients, a plane (one channel of one sample) per task.
+//
+// Rows of results are made together, one tap of the window after the other, so that the compiler has long loops; each
+// element still meets its taps in row-major order, whatever the number of threads.
+//
+// Memory: reads and writes its arguments, and a table of a few numbers per tap in scratch.
 #include "CKernels.h"
 
-// One output is one pass over its window in ascending order, so results do not depend on how planes are shared out.
+#include <math.h>
+#include <string.h>
+
+#include "scratch.h"
+
+#if defined(__x86_64__) && defined(__linux__)
+#define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define CLONES
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
 typedef struct {
-    const mm_pool_window *window;
-    const float *x;
-    float *y;
-    int averages;
-} pool_job;
+    long first, end;
+} span;
 
-static long first_inside(long start) { return start < 0 ? 0 : start; }
-static long end_inside(long start, long kernel, long size) { return start + kernel < size ? start + kernel : size; }
+// The part of a window that begins at `start` which lies inside an axis.
+INLINE span inside(long start, long kernel, long size) {
+    const long end = start + kernel;
+    return (span){start < 0 ? 0 : start, end < size ? end : size};
+}
 
-static void pool_plane(void *context, long plane) {
-    const pool_job *job = context;
-    const mm_pool_window *w = job->window;
-    const long *in = w->in_size, *out = w->out_size;
-    const float *x = job->x + plane * in[0] * in[1] * in[2];
-    float *y = job->y + plane * out[0] * out[1] * out[2];
-    for (long t = 0; t < out[0]; t++) {
-        long t0 = t * w->stride[0] - w->pad_front[0], t1 = end_inside(t0, w->kernel[0], in[0]);
-        for (long r = 0; r < out[1]; r++) {
-            long r0 = r * w->stride[1] - w->pad_front[1], r1 = end_inside(r0, w->kernel[1], in[1]);
-            for (long c = 0; c < out[2]; c++, y++) {
-                long c0 = c * w->stride[2] - w->pad_front[2], c1 = end_inside(c0, w->kernel[2], in[2]);
-                float largest = -__builtin_inff(), sum = 0;
-                long count = 0;
-                for (long i = first_inside(t0); i < t1; i++) {
-                    for (long j = first_inside(r0); j < r1; j++) {
-                        const float *row = x + (i * in[1] + j) * in[2];
-                        for (long k = first_inside(c0); k < c1; k++, count++) {
-                            largest = row[k] > largest ? row[k] : largest;
-                            sum += row[k];
-                        }
-                    }
-                }
-                *y = job->averages ? sum / (float)count : largest;
-            }
-        }
+// For each tap of the last axis, the results whose tap lies inside.
+static span *tap_columns(const mm_pool_window *w) {
+    const long stride = w->stride[2];
+    span *columns = mm_scratch_take(sizeof(span) * (size_t)(w->kernel[2] + 1));
+    for (long k = 0; k < w->kernel[2]; k++) {
+        const long before = w->pad_front[2] - k, last = w->in_size[2] - 1 + before;
+        const long first = before > 0 ? (before + stride - 1) / stride : 0, end = last < 0 ? 0 : last / stride + 1;
+        columns[k] = (span){first, end < w->out_size[2] ? end : w->out_size[2]};
     }
+    return columns;
 }
 
-void mm_max_pool_f32(const mm_pool_window *window, const float *x, float *y) {
-    pool_job job = {window, x, y, 0};
-    mm_parallel(window->planes, pool_plane, &job);
-}
+static long volume(const long size[3]) { return size[0] * size[1] * size[2]; }
 
-void mm_average_pool_f32(const mm_pool_window *window, const float *x, float *y) {
-    pool_job job = {window, x, y, 1};
-    mm_parallel(window->planes, pool_plane, &job);
-}
+#define T float
+#define S(name) name##_f32
+#include "pools_body.inl.h"
+#undef T
+#undef S
+
+#define T double
+#define S(name) name##_f64
+#include "pools_body.inl.h"
+#undef T
+#undef S

@@ -7,18 +7,30 @@ struct DecodedEntry: Sendable {
     var frames: CachedFrames
     /// Why there may be less than there should be; `nil` for a sound file.
     var damage: String?
+    /// Whether a part of it can be decoded without all that comes before.
+    var mayJump: Bool
 }
 
 /// Opens an entry and decodes all that its clips can use, or the frames of `window` among these.
+///
+/// - Parameter mayJump: whether an earlier pass over all of it has found that a window can be decoded by itself.
 func decodeEntry(
-    _ entry: ManifestEntry, _ sampling: ClipSampling, window: Range<Int>? = nil
+    _ entry: ManifestEntry, _ sampling: ClipSampling, window: Range<Int>? = nil, mayJump: Bool = false
 ) throws -> DecodedEntry {
     var options = VideoReader.Options()
     options.threadCount = 1
     let reader = try VideoReader(entry.source, options: options)
+    if mayJump {
+        // By stride, frames are counted from the entry's beginning on.
+        let first = Double(window?.lowerBound ?? 0) / (sampling.frameRate ?? .infinity)
+        try reader.jump(to: max(0, (entry.start ?? 0) + first - reader.timeTolerance))
+    }
     let frames = try decodeFrames(reader, entry, sampling, window: window)
-    let damage = reader.report.isClean ? nil : reader.report.summary.map { "It is damaged: \($0)." }
-    return DecodedEntry(frames: frames, damage: damage)
+    let report = reader.report
+    let damage = report.isClean ? nil : report.summary.map { "It is damaged: \($0)." }
+    return DecodedEntry(
+        frames: frames, damage: damage,
+        mayJump: report.isClean && report.rescaledFrames == 0 && report.replacedTimes == 0)
 }
 
 /// Brings frames to the size that the settings ask for.
@@ -47,8 +59,10 @@ func decodeFrames(
 ) throws -> CachedFrames {
     let wanted = window ?? 0..<Int.max
     var bytes: [UInt8] = []
-    /// Frames so far, and those of them that are kept.
-    var (count, kept) = (0, 0)
+    let rate = reader.info.isStill ? nil : sampling.frameRate
+    /// Frames so far, and those of them that are kept. At a wanted rate, those before the window need not be counted: times
+    /// say which is which.
+    var (count, kept) = (rate == nil ? 0 : wanted.lowerBound, 0)
     func keepHeld() throws {
         defer { count += 1 }
         guard wanted.contains(count) else { return }
@@ -61,7 +75,6 @@ func decodeFrames(
     /// When the frame that is on screen appeared; the reader holds it.
     var shown: Double?
     let tolerance = reader.timeTolerance
-    let rate = reader.info.isStill ? nil : sampling.frameRate
     while count < wanted.upperBound, let time = try reader.skipFrame() {
         if let rate {
             if shown != nil {

@@ -45,6 +45,9 @@ public protocol FrameCache: Sendable {
     /// With it, only the frames of the clip are decoded.
     func frameCount(index: Int) -> Int?
 
+    /// Whether an entry's file was found to be such that a clip can be decoded without all that comes before it.
+    func mayJump(index: Int) -> Bool
+
     /// Whether the frames of every entry are held.
     var holdsAll: Bool { get }
 }
@@ -52,6 +55,9 @@ public protocol FrameCache: Sendable {
 extension FrameCache {
     /// Nobody has counted them.
     public func frameCount(index: Int) -> Int? { nil }
+
+    /// Nobody has looked.
+    public func mayJump(index: Int) -> Bool { false }
 
     /// What is not held yet will be.
     public var holdsAll: Bool { true }

@@ -94,6 +94,10 @@ public final class PackedFrameCache: FrameCache {
         return isUsable(entry) || file.entries[entry].count == 0 ? nil : file.entries[entry].count
     }
 
+    public func mayJump(index place: Int) -> Bool {
+        places.indices.contains(place) && !file.withoutJumps.contains(places[place])
+    }
+
     /// The frames of an entry, straight from the mapped file.
     public func frames(index place: Int, entry: ManifestEntry, sampling: ClipSampling) throws -> CachedFrames {
         guard places.indices.contains(place), file.entries[places[place]].count > 0 else {

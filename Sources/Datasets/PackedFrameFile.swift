@@ -56,16 +56,19 @@ struct PackedFrameFile: Sendable {
     private struct Description: Codable {
         var digest: String
         var problems: [Int: String]
+        var withoutJumps: [Int]
     }
 
     let map: MappedFile
     let entries: [Entry]
     /// Why an entry could not be decoded, or not wholly.
     let problems: [Int: String]
+    /// The entries whose clips must be decoded from the start of their files.
+    let withoutJumps: Set<Int>
     private let frameBytes: Int
 
     private static let magic = Array("MMGFRAME".utf8)
-    private static let version: UInt32 = 2
+    private static let version: UInt32 = 3
     private static let headBytes = 4096
     private static let footBytes = 40
     private static let rowBytes = 16
@@ -105,6 +108,7 @@ struct PackedFrameFile: Sendable {
         let description = try JSONDecoder().decode(Description.self, from: json)
         guard description.digest == key.digest else { throw broken() }
         problems = description.problems
+        withoutJumps = Set(description.withoutJumps)
         frameBytes = key.frameBytes
         entries = try (0..<count).map { place in
             let row = table + place * Self.rowBytes
@@ -143,7 +147,7 @@ struct PackedFrameFile: Sendable {
         try AtomicFile.write(to: url.path) { file in
             try file.write(magic + [UInt8](repeating: 0, count: headBytes - magic.count))
             var table: [UInt8] = []
-            var description = Description(digest: key.digest, problems: [:])
+            var description = Description(digest: key.digest, problems: [:], withoutJumps: [])
             var heldBytes = 0
             for place in entries.indices {
                 if shouldStop() { throw CancellationError() }
@@ -153,6 +157,7 @@ struct PackedFrameFile: Sendable {
                 case .success(let decoded):
                     entry.count = decoded.frames.count
                     description.problems[place] = decoded.damage
+                    if !decoded.mayJump { description.withoutJumps.append(place) }
                     let bytes = decoded.frames.byteCount
                     if bytes <= byteLimit - heldBytes {
                         entry.offset = file.byteCount

@@ -168,7 +168,7 @@ public final class VideoDataset: Sendable {
         // The same frames that a cache would hold, but only those of the clip.
         let first = try firstFrame(of: count, entry, index, epoch)
         let window = first..<min(count, first + sampling.frameCount)
-        let frames = try decodeEntry(entry, sampling, window: window).frames
+        let frames = try decodeEntry(entry, sampling, window: window, mayJump: cache.mayJump(index: index)).frames
         guard frames.count == window.count else {
             throw MediaError(.unreadable, "\(entry.name) has changed: it had \(count) frames.")
         }

@@ -24,7 +24,11 @@ final class Decoder {
     private var codec: UnsafeMutablePointer<AVCodecContext>?
     private var packet: UnsafeMutablePointer<AVPacket>?
     private var isDraining = false
+    /// Whether ``packet`` was read to look at it and is still to be decoded.
+    private var isPacketPending = false
     private let maximumPixels: Int
+    /// The bytes that are read; the descriptor belongs to ``input``.
+    private let bytes: (descriptor: Int32, range: Range<Int>)
 
     init(_ source: MediaSource, maximumPixels: Int, threadCount: Int) throws {
         try FFmpeg.load()
@@ -32,6 +36,7 @@ final class Decoder {
         self.maximumPixels = maximumPixels
         let (descriptor, range) = try source.open()
         head = FileHead(descriptor, range)
+        bytes = (descriptor, range)
         input = mm_range_open(descriptor, Int64(range.lowerBound), Int64(range.count))
         // A place to point to until the real stream is known, so that `self` is whole when something throws.
         stream = Self.placeholderStream
@@ -183,13 +188,16 @@ final class Decoder {
                 continue
             }
             if isDraining { return false }
-            let read = av_read_frame(format, packet)
-            if read < 0 {
-                if read != mm_error_eof || (input?.pointee.error ?? 0) != 0 { endedEarly = true }
-                isDraining = true
-                _ = avcodec_send_packet(codec, nil)
-                continue
+            if !isPacketPending {
+                let read = av_read_frame(format, packet)
+                if read < 0 {
+                    if read != mm_error_eof || (input?.pointee.error ?? 0) != 0 { endedEarly = true }
+                    isDraining = true
+                    _ = avcodec_send_packet(codec, nil)
+                    continue
+                }
             }
+            isPacketPending = false
             defer { av_packet_unref(packet) }
             guard packet.pointee.stream_index == stream.pointee.index else { continue }
             packetsRead += 1
@@ -199,13 +207,32 @@ final class Decoder {
         }
     }
 
-    /// Goes to the last key frame at or before `timestamp` (in the stream's time base); `false` if that failed.
+    /// Goes to the last place at or before `timestamp` (in the stream's time base) from which decoding gives the frames that
+    /// decoding from the start gives; `false` when none is found, and then the decoder is of no use any more.
     func seek(to timestamp: Int64) -> Bool {
-        guard let format, let codec, av_seek_frame(format, stream.pointee.index, timestamp, mm_seek_backward) >= 0
-        else { return false }
-        avcodec_flush_buffers(codec)
-        isDraining = false
-        return true
+        guard let format, let codec, let packet else { return false }
+        var target = timestamp
+        // Where key frames do not clear what came before, the next ones seldom do.
+        for _ in 0..<4 {
+            guard av_seek_frame(format, stream.pointee.index, target, mm_seek_backward) >= 0 else { return false }
+            repeat {
+                av_packet_unref(packet)
+                guard av_read_frame(format, packet) >= 0 else { return false }
+            } while packet.pointee.stream_index != stream.pointee.index
+            let shown = packet.pointee.pts
+            guard shown != mm_no_timestamp else { break }
+            // Matroska knows only when frames are shown.
+            let earliest = packet.pointee.dts == mm_no_timestamp ? shown : min(packet.pointee.dts, shown)
+            guard earliest <= target else { break }
+            if shown <= timestamp, CleanStart.begins(with: packet, of: stream) {
+                avcodec_flush_buffers(codec)
+                (isDraining, isPacketPending) = (false, true)
+                return true
+            }
+            target = earliest - 1
+        }
+        av_packet_unref(packet)
+        return false
     }
 
     /// Whether seeking lands exactly: only where every frame carries its time.
@@ -213,7 +240,8 @@ final class Decoder {
 
     /// Whether the file ends before what its index promises or lacks its end mark.
     var isTruncated: Bool {
-        if endedEarly || head.lacksEndMark { return true }
+        if endedEarly || head.lacksEndMark || head.declaredSize.map({ $0 > head.fileSize }) ?? false { return true }
+        if head.isGIF { return !GIFBlocks.reachEnd(bytes.descriptor, bytes.range) }
         let count = avformat_index_get_entries_count(stream)
         guard container.hasPrefix("mov") || container == "avi", count > 0,
             let last = avformat_index_get_entry(stream, count - 1)

@@ -10,6 +10,10 @@ struct FileHead {
     var isMovie = false
     /// Whether the file's last bytes lack the end mark that its format demands.
     var lacksEndMark = false
+    /// Whether this is a GIF, whose end mark is found by walking over its blocks.
+    var isGIF = false
+    /// The least size that the header declares for the whole file, where it does (Matroska and WebM).
+    var declaredSize: Int?
     var fileSize = 0
 
     /// Looks at the bytes of a file that is open.
@@ -21,7 +25,7 @@ struct FileHead {
         )
     }
 
-    private static func bytes(_ descriptor: Int32, at offset: Int, count: Int) -> [UInt8] {
+    static func bytes(_ descriptor: Int32, at offset: Int, count: Int) -> [UInt8] {
         [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
             filled = max(0, pread(descriptor, buffer.baseAddress, count, off_t(offset)))
         }
@@ -35,7 +39,7 @@ struct FileHead {
             lacksEndMark = !tail.contains(sequence: Array("IEND".utf8))
         } else if head.starts(with: Array("GIF8".utf8)), head.count >= 10 {
             size = (little(6, 2), little(8, 2))
-            lacksEndMark = !tail.contains(0x3B)
+            isGIF = true
         } else if head.starts(with: [0xFF, 0xD8]) {
             size = Self.sizeOfJPEG(head)
             lacksEndMark = !tail.contains(sequence: [0xFF, 0xD9])
@@ -53,7 +57,31 @@ struct FileHead {
             }
         } else if head.count >= 8, head[4..<8].elementsEqual("ftyp".utf8) {
             isMovie = true
+        } else if head.starts(with: [0x1A, 0x45, 0xDF, 0xA3]) {
+            declaredSize = Self.sizeOfMatroska(head)
         }
+    }
+
+    /// Where the segment of a Matroska file ends, which holds everything behind the first header; `nil` where it was written
+    /// without knowing (live).
+    private static func sizeOfMatroska(_ head: [UInt8]) -> Int? {
+        /// A number that says by its leading zeros how long it is.
+        func number(_ at: inout Int, keepsMarker: Bool) -> (value: UInt64, length: Int)? {
+            guard at < head.count, head[at] != 0 else { return nil }
+            let length = head[at].leadingZeroBitCount + 1
+            guard at + length <= head.count else { return nil }
+            let value = head[at..<at + length].reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+            at += length
+            return (keepsMarker ? value : value & ~(1 << UInt64(7 * length)), length)
+        }
+        var at = 0
+        while let id = number(&at, keepsMarker: true), let size = number(&at, keepsMarker: false) {
+            let isUnknown = size.value == (1 << UInt64(7 * size.length)) - 1
+            guard !isUnknown, let bytes = Int(exactly: size.value), bytes <= Int.max - at else { return nil }
+            at += bytes
+            if id.value == 0x1853_8067 { return at }
+        }
+        return nil
     }
 
     /// Walks a JPEG's segments to its frame header.
@@ -72,6 +100,64 @@ struct FileHead {
             at += 2 + (Int(head[at + 2]) << 8 | Int(head[at + 3]))
         }
         return nil
+    }
+}
+
+/// The blocks of a GIF.
+struct GIFBlocks {
+    private let descriptor: Int32
+    private let range: Range<Int>
+    private var chunk: [UInt8] = []
+    private var chunkStart = 0
+
+    private init(_ descriptor: Int32, _ range: Range<Int>) { (self.descriptor, self.range) = (descriptor, range) }
+
+    /// Whether the blocks of a file lead to its end mark.
+    static func reachEnd(_ descriptor: Int32, _ range: Range<Int>) -> Bool {
+        var blocks = GIFBlocks(descriptor, range)
+        return blocks.reachEnd()
+    }
+
+    private mutating func reachEnd() -> Bool {
+        guard let screen = byte(10) else { return false }
+        var at = 13 + Self.colorBytes(screen)
+        while let kind = byte(at) {
+            switch kind {
+            case 0x3B: return true
+            case 0x21:
+                guard let next = behindParts(at + 2) else { return false }
+                at = next
+            case 0x2C:
+                guard let flags = byte(at + 9), let next = behindParts(at + 11 + Self.colorBytes(flags)) else {
+                    return false
+                }
+                at = next
+            // What nobody knows is passed over, as decoders do.
+            default: at += 1
+            }
+        }
+        return false
+    }
+
+    private static func colorBytes(_ flags: UInt8) -> Int { flags & 0x80 == 0 ? 0 : 3 << (Int(flags & 7) + 1) }
+
+    /// Where the chain of parts that begins at a place has ended; `nil` when the file ends before it.
+    private mutating func behindParts(_ start: Int) -> Int? {
+        var at = start
+        while let length = byte(at) {
+            at += 1 + Int(length)
+            if length == 0 { return at }
+        }
+        return nil
+    }
+
+    private mutating func byte(_ at: Int) -> UInt8? {
+        guard at < range.count else { return nil }
+        if at < chunkStart || at >= chunkStart + chunk.count {
+            chunk = FileHead.bytes(descriptor, at: range.lowerBound + at, count: min(1 << 16, range.count - at))
+            chunkStart = at
+        }
+        return chunk.isEmpty ? nil : chunk[at - chunkStart]
     }
 }
 

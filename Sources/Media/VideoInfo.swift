@@ -36,6 +36,8 @@ public struct DecodeReport: Sendable, Equatable {
     public var isTruncated = false
     /// Frames whose size differed from the first frame's and were rescaled to it.
     public var rescaledFrames = 0
+    /// Frames without a time, or with one that is not after the frame before, which were given another.
+    public var replacedTimes = 0
 
     /// Creates an empty report.
     public init() {}

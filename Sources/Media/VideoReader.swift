@@ -120,6 +120,13 @@ public final class VideoReader {
     /// Passes over the next frame without converting it; its time, or `nil` after the last one.
     public func skipFrame() throws -> Double? { try advance() }
 
+    /// Passes over frames, so that the next one is on screen at `time` or shown before: as many as can be left out without
+    /// changing a bit of those that follow. Only for files whose frames all have times that grow
+    /// (``DecodeReport/replacedTimes``).
+    ///
+    /// - Parameter time: seconds from the first frame.
+    public func jump(to time: Double) throws { try approach(time) }
+
     /// Keeps the frame that ``skipFrame()`` has just passed over, while others are decoded; nothing is converted yet.
     public func holdFrame() throws { try hold() }
 
@@ -235,7 +242,7 @@ public final class VideoReader {
             try rewind()
         }
         // Short distances are decoded; the frames of a key frame interval would be decoded anyway.
-        guard decoder.canSeek, firstTimestamp != mm_no_timestamp, time - position > 2 else { return }
+        guard decoder.canSeek, firstTimestamp != mm_no_timestamp, time - position > 0.5 else { return }
         let unit = Decoder.value(decoder.stream.pointee.time_base)
         guard unit > 0, (time / unit).isFinite, abs(time / unit) < 1e17 else { return }
         let target = firstTimestamp + Int64(time / unit)
@@ -271,7 +278,7 @@ public final class VideoReader {
     /// Times must grow: a missing, repeated or falling one is replaced by the frame before plus one step.
     private func timeOfCurrent() -> Double {
         var time = lastTime.map { $0 + step } ?? 0
-        if let own = ownTime, lastTime.map({ own > $0 }) ?? true { time = own }
+        if let own = ownTime, lastTime.map({ own > $0 }) ?? true { time = own } else { report.replacedTimes += 1 }
         lastTime = time
         return time
     }

@@ -17,19 +17,20 @@ extension PretrainedModel {
     ///   - path: the destination.
     ///   - dtype: what parameters are stored as: `float32`, `bfloat16` or `float16`. Buffers, the codebook above all,
     ///     keep their precision.
+    ///   - extra: members of `config.json` beside those, such as `preprocessing`.
     ///   - modelCard: the text of `README.md`; a short one is written when it is `nil`.
     ///   - overwrite: whether a model directory that is already there is replaced.
     /// - Throws: ``CheckpointError`` with code `.alreadyExists` or `.writeFailed`, or for a tokenizer file that cannot be
     ///   read.
     public static func write(
         module: Module, name: String, arguments: JSONObject, media: Media = Media(), prompts: Prompts = Prompts(),
-        tokenizerFolder: String? = nil, to path: String, dtype: DType = .float32, modelCard: String? = nil,
-        overwrite: Bool = false
+        tokenizerFolder: String? = nil, to path: String, dtype: DType = .float32, extra: JSONObject = [:],
+        modelCard: String? = nil, overwrite: Bool = false
     ) throws {
         let files = try tokenizerFolder.map(tokenizerFiles(in:)) ?? [:]
         try write(
             module: module, name: name, arguments: arguments, media: media, prompts: prompts, tokenizerFiles: files,
-            to: path, dtype: dtype, modelCard: modelCard, overwrite: overwrite)
+            to: path, dtype: dtype, extra: extra, modelCard: modelCard, overwrite: overwrite)
     }
 
     /// Writes a model directory whose tokenizer files are given by name and content.
@@ -41,29 +42,30 @@ extension PretrainedModel {
     public static func write(
         module: Module, name: String, arguments: JSONObject, media: Media, prompts: Prompts,
         tokenizerFiles: [String: [UInt8]], to path: String, dtype: DType = .float32,
-        weights: WeightPrecision = .float32, cache: CacheType = .float32, modelCard: String? = nil,
-        overwrite: Bool = false
+        weights: WeightPrecision = .float32, cache: CacheType = .float32, extra: JSONObject = [:],
+        modelCard: String? = nil, overwrite: Bool = false
     ) throws {
         guard [.float32, .bfloat16, .float16].contains(dtype) else {
             throw CheckpointError(
                 .unsupported, "Weights are stored as float32, bfloat16 or float16, not as \(dtype.rawValue).")
         }
         var (tensors, int8Names) = try reducedTensors(of: module, in: weights)
-        for (key, parameter) in module.parameters where tensors[key] == nil {
+        for (key, parameter) in module.parameters + module.aliases where tensors[key] == nil {
             let value = parameter.wrappedValue.detached
             tensors[key] = value.dtype.isFloatingPoint ? value.cast(to: dtype) : value
         }
         for (key, buffer) in module.buffers { tensors[key] = buffer.wrappedValue }
-        var extra: JSONObject = [
-            "dtype": .string(dtype.rawValue), "media": json(media), "prompts": json(prompts),
-        ]
-        if weights != .float32 { extra[weightsKey] = .string(weights.rawValue) }
-        if cache != .float32 { extra[cacheKey] = .string(cache.rawValue) }
+        var members = extra
+        members["dtype"] = .string(dtype.rawValue)
+        members["media"] = json(media)
+        members["prompts"] = json(prompts)
+        if weights != .float32 { members[weightsKey] = .string(weights.rawValue) }
+        if cache != .float32 { members[cacheKey] = .string(cache.rawValue) }
         var checkpoint = Checkpoint(
             tensors.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, metadata: ["format": "pt"])
         checkpoint.int8Names = int8Names
         let directory = ModelDirectory(
-            configuration: .init(model: name, arguments: arguments, extra: extra), checkpoint: checkpoint,
+            configuration: .init(model: name, arguments: arguments, extra: members), checkpoint: checkpoint,
             tokenizerFiles: tokenizerFiles,
             modelCard: modelCard ?? defaultCard(name: name, module: module, media: media, prompts: prompts))
         try directory.write(to: path, overwrite: overwrite)
@@ -85,7 +87,7 @@ extension PretrainedModel {
         try Self.write(
             module: module, name: name, arguments: arguments, media: media, prompts: prompts,
             tokenizerFiles: directory.tokenizerFiles, to: path, dtype: dtype, weights: weights, cache: cache,
-            modelCard: directory.modelCard.isEmpty ? nil : directory.modelCard, overwrite: overwrite)
+            extra: extra.object, modelCard: directory.modelCard.isEmpty ? nil : directory.modelCard, overwrite: overwrite)
     }
 
     /// The plain files of a folder by name; hidden ones are left out.

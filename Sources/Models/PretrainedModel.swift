@@ -57,6 +57,8 @@ public struct PretrainedModel {
     public let media: Media
     /// Prompts in.
     public let prompts: Prompts
+    /// Members of `config.json` that only some models have, such as `preprocessing` and `labels`.
+    public let extra: JSONFields
     /// What its linear weights are kept as.
     public let weights: WeightPrecision
     /// What keys and values are to be kept as while it generates.
@@ -89,7 +91,7 @@ public struct PretrainedModel {
         let directory = try ModelDirectory.read(path)
         let source = (path as NSString).appendingPathComponent("config.json")
         let configuration = directory.configuration
-        let extra = JSONFields(configuration.extra, source: source)
+        extra = JSONFields(configuration.extra, source: source)
         self.path = path
         name = configuration.model
         arguments = configuration.arguments

@@ -121,15 +121,23 @@ public final class Sequential: Module, Layer {
     }
 
     public func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor {
-        layers.indices.reduce(x) { x, index in
-            let next = index + 1 < layers.count ? layers[index + 1] : nil
-            if let layer = layers[index] as? ActivationLayer, let activation = layer.activation,
-                next is any ProductLayer
+        var (x, index) = (x, 0)
+        while index < layers.count {
+            let (layer, next) = (layers[index], index + 1 < layers.count ? layers[index + 1] : nil)
+            index += 1
+            if let linear = layer as? Linear, context.precision == .float32,
+                let activation = (next as? ActivationLayer)?.activation
             {
-                return context.operand(x, after: activation)
+                // One pass where nothing is recorded.
+                x = linear(x, activation: activation)
+                index += 1
+            } else if let activation = (layer as? ActivationLayer)?.activation, next is any ProductLayer {
+                x = context.operand(x, after: activation)
+            } else {
+                x = layer(x, context)
             }
-            return layers[index](x, context)
         }
+        return x
     }
 }
 

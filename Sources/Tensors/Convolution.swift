@@ -76,10 +76,13 @@ extension Tensor {
     ///   - weight: `[outputs, inputs, kernel...]`.
     ///   - bias: `[outputs]`, or `nil`.
     ///   - geometry: window, steps, dilation and padding per spatial axis.
+    ///   - activation: applied to the result; a rectifier in the same pass when nothing is recorded.
     /// - Returns: `[batch, outputs, ...]` for this tensor as `[batch, inputs, spatial...]`, with
     ///   ``ConvolutionGeometry/outputSize(_:)`` as its spatial size; `float32` for a ``roundedOperand()``, whose products
     ///   are of rounded operands.
-    public func convolved(_ weight: Tensor, bias: Tensor? = nil, geometry: ConvolutionGeometry) -> Tensor {
+    public func convolved(
+        _ weight: Tensor, bias: Tensor? = nil, geometry: ConvolutionGeometry, activation: Activation = .identity
+    ) -> Tensor {
         requireOperands(self, weight, "convolution")
         precondition(
             rank == weight.rank && (3...5).contains(rank) && shape[1] == weight.shape[1]
@@ -97,11 +100,17 @@ extension Tensor {
         var descriptor = geometry.descriptor(
             batch: shape[0], inputs: shape[1], outputs: w.shape[0], inputSize: Array(shape[2...]), outputSize: size,
             isRounded: isRounded)
+        let inputs = [self, weight] + (bias.map { [$0] } ?? [])
+        let records = inputs.contains { $0.isRecording }
+        // The kernels finish with a rectifier or not at all.
+        let fused = !records && activation == .relu ? activation : .identity
         if result.count > 0 {
-            ConvolutionKernels.forward(&descriptor, x: x, w: w, bias: bias?.detached, y: result)
+            ConvolutionKernels.forward(
+                &descriptor, x: x, w: w, bias: bias?.detached, activation: fused, y: result)
         }
+        guard records else { return fused == activation ? result : activation(result) }
         let (needsX, needsW, hasBias, description) = (node != nil, weight.node != nil, bias != nil, descriptor)
-        return result.recorded(from: [self, weight] + (bias.map { [$0] } ?? [])) { gradient in
+        let recorded = result.recorded(from: inputs) { gradient in
             var descriptor = description
             let incoming = gradient.contiguous()
             let gy = isRounded ? incoming.roundedValues() : incoming
@@ -125,6 +134,7 @@ extension Tensor {
             if hasBias { gradients.append(incoming.channelSums()) }
             return gradients
         }
+        return activation(recorded)
     }
 
     /// A transposed convolution: the adjoint of ``convolved(_:bias:geometry:)`` plus a bias.
@@ -215,17 +225,19 @@ extension Tensor {
 
 /// Chooses the kernel by element type.
 private enum ConvolutionKernels {
-    static func forward(_ shape: inout mm_conv, x: Tensor, w: Tensor, bias: Tensor?, y: Tensor) {
+    static func forward(
+        _ shape: inout mm_conv, x: Tensor, w: Tensor, bias: Tensor?, activation: Activation = .identity, y: Tensor
+    ) {
         let bias = bias?.contiguous()
         withTensors(x, w, bias) {
             if x.dtype == .float32 {
                 mm_conv_forward_f32(
                     &shape, x.pointer(Float.self), w.pointer(Float.self), bias?.pointer(Float.self),
-                    Activation.identity.kernelCode, y.mutablePointer(Float.self))
+                    activation.kernelCode, y.mutablePointer(Float.self))
             } else {
                 mm_conv_forward_f64(
                     &shape, x.pointer(Double.self), w.pointer(Double.self), bias?.pointer(Double.self),
-                    Activation.identity.kernelCode, y.mutablePointer(Double.self))
+                    activation.kernelCode, y.mutablePointer(Double.self))
             }
         }
     }

@@ -5,10 +5,12 @@ import CKernels
 extension Tensor {
     /// Rows of this table, chosen by id.
     ///
-    /// - Parameter ids: `int64` of any shape, each in `0..<rows`.
+    /// - Parameters:
+    ///   - ids: `int64` of any shape, each in `0..<rows`.
+    ///   - padding: a row that gets no gradient.
     /// - Returns: `ids.shape + [width]` for this tensor as `[rows, width]`.
     /// - Precondition: every id is in range; ids from outside are validated before they come here.
-    public func rows(_ ids: Tensor) -> Tensor {
+    public func rows(_ ids: Tensor, padding: Int? = nil) -> Tensor {
         precondition(rank == 2, "rows: a table has two axes, not \(shape)")
         precondition(ids.dtype == .int64, "rows: ids are int64, not \(ids.dtype.rawValue)")
         let table = contiguous().detached
@@ -30,7 +32,9 @@ extension Tensor {
             }
         }
         return result.recorded(from: [self]) { gradient in
-            [Self.scatterRows(gradient, index, into: table.shape)]
+            var sum = Self.scatterRows(gradient, index, into: table.shape)
+            if let padding { sum.replace(axis: 0, at: padding, with: Tensor.zeros([1, width], dtype: sum.dtype)) }
+            return [sum]
         }
     }
 

@@ -114,22 +114,31 @@ extension Tensor {
         return gradients(of: [(self, Tensor.ones(shape, dtype: dtype))])
     }
 
-    /// Hands over the gradient of this scalar with respect to each of `leaves`, as soon as it is complete.
-    ///
-    /// The gradients have the bits that ``backward()`` gives them. They come in the order in which the walk is done with
-    /// them, those of the last operations first; a leaf that the scalar does not depend on is left out. Nothing else keeps
-    /// what was handed over.
-    ///
-    /// - Parameters:
-    ///   - leaves: tracked values.
-    ///   - body: given a leaf's place in `leaves` and its gradient, once.
+    /// Hands over the gradient of this scalar with respect to each of `leaves`, as ``gradients(of:to:_:)`` does.
     /// - Precondition: the tensor has one element.
     public func backward(to leaves: [Tensor], _ body: (_ leaf: Int, _ gradient: Tensor) -> Void) {
         precondition(count == 1, "backward: the result has shape \(shape); give a cotangent for each element instead")
-        withoutActuallyEscaping(body) { body in
-            _ = gradientsByNode(
-                of: [(self, Tensor.ones(shape, dtype: dtype))], watched: GradientWatch(leaves, body))
-        }
+        Tensors.gradients(of: [(self, Tensor.ones(shape, dtype: dtype))], to: leaves, body)
+    }
+}
+
+/// Hands over the gradient of the sum over `results` of (result * cotangent) with respect to each of `leaves`, as soon as it
+/// is complete.
+///
+/// The gradients have the bits that ``gradients(of:)`` gives them. They come in the order in which the walk is done with
+/// them, those of the last operations first; a leaf that no result depends on is left out. Nothing else keeps what was
+/// handed over.
+///
+/// - Parameters:
+///   - results: results with a cotangent of the same shape and type each.
+///   - leaves: tracked values.
+///   - body: given a leaf's place in `leaves` and its gradient, once.
+/// - Precondition: the shapes agree.
+public func gradients(
+    of results: [(Tensor, Tensor)], to leaves: [Tensor], _ body: (_ leaf: Int, _ gradient: Tensor) -> Void
+) {
+    withoutActuallyEscaping(body) { body in
+        _ = gradientsByNode(of: results, watched: GradientWatch(leaves, body))
     }
 }
 

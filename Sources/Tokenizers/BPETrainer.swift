@@ -36,19 +36,6 @@ public struct BPETrainer: Sendable {
         /// The pairs to join, in order.
         public let merges: [[[UInt8]]]
 
-        /// Writes `encoder.json` and `merges.txt` into a folder, which is created where it is missing.
-        ///
-        /// - Throws: ``TokenizerError`` with code `.writeFailed`.
-        public func write(to folder: URL) throws {
-            do {
-                try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-            } catch {
-                throw TokenizerError(
-                    .writeFailed, "The folder \(folder.path) could not be created: \(error.localizedDescription)")
-            }
-            for (name, bytes) in files { try TokenizerFile.write(bytes, to: folder.appendingPathComponent(name)) }
-        }
-
         /// `encoder.json` and `merges.txt`.
         public var files: [(name: String, bytes: [UInt8])] {
             let encoder = JSONObject(
@@ -91,7 +78,10 @@ public struct BPETrainer: Sendable {
                 "A vocabulary of \(vocabularySize) is too small: \(specialTokens.count) special tokens and "
                     + "\(tokens.count - specialTokens.count) characters need \(tokens.count).")
         }
-        var learner = PairLearner(words: counts, minimumFrequency: minimumFrequency, forbidden: special)
+        var learner = PairLearner(
+            words: counts.map { word, frequency in
+                (word.text.unicodeScalars.map { Array(String($0).utf8) }, frequency)
+            }, minimumFrequency: minimumFrequency, forbidden: special)
         var merges: [[[UInt8]]] = []
         while tokens.count < vocabularySize, let (left, right) = learner.joinBest() {
             merges.append([left, right])
@@ -130,141 +120,5 @@ public struct BPETrainer: Sendable {
         for word in scalars.split(whereSeparator: PythonText.isSpace) {
             counts[ByteString(String(scalars: word)), default: 0] += 1
         }
-    }
-}
-
-/// The words under training, with the frequency of every neighbouring pair kept up to date.
-private struct PairLearner {
-    private struct Pair: Hashable {
-        let left: Int
-        let right: Int
-    }
-
-    private struct Candidate {
-        let frequency: Int
-        let pair: Pair
-    }
-
-    private var symbols: [[UInt8]] = []
-    private var numberOfSymbol: [ByteString: Int] = [:]
-    private var words: [[Int]] = []
-    private var frequencies: [Int] = []
-    private var frequencyOfPair: [Pair: Int] = [:]
-    private var wordsOfPair: [Pair: Set<Int>] = [:]
-    private var heap: [Candidate] = []
-    private let minimumFrequency: Int
-    private let forbidden: Set<ByteString>
-
-    init(words counts: [ByteString: Int], minimumFrequency: Int, forbidden: Set<ByteString>) {
-        self.minimumFrequency = minimumFrequency
-        self.forbidden = forbidden
-        for (word, frequency) in counts {
-            words.append(word.text.unicodeScalars.map { intern(Array(String($0).utf8)) })
-            frequencies.append(frequency)
-            for (left, right) in zip(words[words.count - 1], words[words.count - 1].dropFirst()) {
-                change(Pair(left: left, right: right), by: frequency, word: words.count - 1)
-            }
-        }
-        for (pair, frequency) in frequencyOfPair { push(Candidate(frequency: frequency, pair: pair)) }
-    }
-
-    private mutating func intern(_ bytes: [UInt8]) -> Int {
-        let key = ByteString(bytes)
-        if let known = numberOfSymbol[key] { return known }
-        symbols.append(bytes)
-        numberOfSymbol[key] = symbols.count - 1
-        return symbols.count - 1
-    }
-
-    private mutating func change(_ pair: Pair, by amount: Int, word: Int) {
-        frequencyOfPair[pair, default: 0] += amount
-        if amount > 0 { wordsOfPair[pair, default: []].insert(word) }
-    }
-
-    /// Joins the best pair everywhere and returns its symbols; `nil` if no pair is frequent enough.
-    mutating func joinBest() -> ([UInt8], [UInt8])? {
-        while let candidate = pop() {
-            let pair = candidate.pair
-            let frequency = frequencyOfPair[pair] ?? 0
-            guard frequency >= minimumFrequency else { continue }
-            guard frequency == candidate.frequency else {
-                // Stale: back with today's number, unless a newer entry already has it or more.
-                if frequency < candidate.frequency { push(Candidate(frequency: frequency, pair: pair)) }
-                continue
-            }
-            let (left, right) = (symbols[pair.left], symbols[pair.right])
-            guard !forbidden.contains(ByteString(left + right)) else { continue }
-            join(pair, product: intern(left + right))
-            return (left, right)
-        }
-        return nil
-    }
-
-    private mutating func join(_ pair: Pair, product: Int) {
-        var touched: Set<Pair> = []
-        for index in wordsOfPair.removeValue(forKey: pair) ?? [] {
-            let old = words[index]
-            var new: [Int] = []
-            new.reserveCapacity(old.count)
-            var position = 0
-            while position < old.count {
-                if position + 1 < old.count, old[position] == pair.left, old[position + 1] == pair.right {
-                    new.append(product)
-                    position += 2
-                } else {
-                    new.append(old[position])
-                    position += 1
-                }
-            }
-            guard new.count < old.count else { continue }
-            words[index] = new
-            for (left, right) in zip(old, old.dropFirst()) {
-                change(Pair(left: left, right: right), by: -frequencies[index], word: index)
-            }
-            for (left, right) in zip(new, new.dropFirst()) {
-                change(Pair(left: left, right: right), by: frequencies[index], word: index)
-                touched.insert(Pair(left: left, right: right))
-            }
-        }
-        frequencyOfPair[pair] = nil
-        for pair in touched {
-            if let frequency = frequencyOfPair[pair], frequency >= minimumFrequency {
-                push(Candidate(frequency: frequency, pair: pair))
-            }
-        }
-    }
-
-    private func comesBefore(_ a: Candidate, _ b: Candidate) -> Bool {
-        if a.frequency != b.frequency { return a.frequency > b.frequency }
-        if a.pair.left != b.pair.left {
-            return symbols[a.pair.left].lexicographicallyPrecedes(symbols[b.pair.left])
-        }
-        return symbols[a.pair.right].lexicographicallyPrecedes(symbols[b.pair.right])
-    }
-
-    private mutating func push(_ candidate: Candidate) {
-        heap.append(candidate)
-        var child = heap.count - 1
-        while child > 0, comesBefore(heap[child], heap[(child - 1) / 2]) {
-            heap.swapAt(child, (child - 1) / 2)
-            child = (child - 1) / 2
-        }
-    }
-
-    private mutating func pop() -> Candidate? {
-        guard let top = heap.first else { return nil }
-        let last = heap.removeLast()
-        if heap.isEmpty { return top }
-        heap[0] = last
-        var parent = 0
-        while true {
-            var child = 2 * parent + 1
-            if child >= heap.count { break }
-            if child + 1 < heap.count, comesBefore(heap[child + 1], heap[child]) { child += 1 }
-            if !comesBefore(heap[child], heap[parent]) { break }
-            heap.swapAt(parent, child)
-            parent = child
-        }
-        return top
     }
 }

@@ -108,7 +108,7 @@ public struct CLIPTokenizer: Tokenizer {
                 start += length
                 continue
             }
-            let length = wordLength(scalars[start...])
+            let length = Self.wordLength(scalars[start...])
             if length > 0 { ids += encodeWord(scalars[start..<start + length]) }
             start += max(length, 1)
         }
@@ -130,11 +130,11 @@ public struct CLIPTokenizer: Tokenizer {
     }
 
     /// The length of the word that begins here, 0 if none does.
-    private func wordLength(_ rest: ArraySlice<Unicode.Scalar>) -> Int {
+    private static func wordLength(_ rest: ArraySlice<Unicode.Scalar>) -> Int {
         guard let first = rest.first else { return 0 }
         if first == "'", let second = rest.dropFirst().first {
-            let third = rest.dropFirst(2).first.map(Self.folded)
-            switch (Self.folded(second), third) {
+            let third = rest.dropFirst(2).first.map(folded)
+            switch (folded(second), third) {
             case ("s", _), ("t", _), ("m", _), ("d", _): return 2
             case ("r", "e"), ("v", "e"), ("l", "l"): return 3
             default: break
@@ -144,6 +144,18 @@ public struct CLIPTokenizer: Tokenizer {
         if classes.contains(.letter) { return rest.prefix { UnicodeClasses.of($0).contains(.letter) }.count }
         if classes.contains(.number) { return 1 }
         return rest.prefix { UnicodeClasses.of($0).isDisjoint(with: [.letter, .number, .space, .skipped]) }.count
+    }
+
+    /// The words of a cleaned text, none of them special.
+    static func words(of scalars: [Unicode.Scalar]) -> [ArraySlice<Unicode.Scalar>] {
+        var words: [ArraySlice<Unicode.Scalar>] = []
+        var start = 0
+        while start < scalars.count {
+            let length = wordLength(scalars[start...])
+            if length > 0 { words.append(scalars[start..<start + length]) }
+            start += max(length, 1)
+        }
+        return words
     }
 
     private func encodeWord(_ scalars: ArraySlice<Unicode.Scalar>) -> [Int] {

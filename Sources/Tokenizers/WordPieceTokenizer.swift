@@ -125,66 +125,7 @@ public struct WordPieceTokenizer: Tokenizer {
     }
 
     private func encodePlain(_ scalars: ArraySlice<Unicode.Scalar>) -> [Int] {
-        var ids: [Int] = []
-        var word: [UInt8] = []
-        func finishWord() {
-            guard !word.isEmpty else { return }
-            let key = ByteString(word)
-            ids += cache.ids(of: key) { pieces(of: word) }
-            word.removeAll(keepingCapacity: true)
-        }
-        for scalar in normalized(scalars) {
-            let classes = UnicodeClasses.of(scalar)
-            if classes.contains(.space) {
-                finishWord()
-            } else if classes.contains(.bertPunctuation) {
-                finishWord()
-                word.append(utf8: scalar)
-                finishWord()
-            } else {
-                word.append(utf8: scalar)
-            }
-        }
-        finishWord()
-        return ids
-    }
-
-    /// Cleaning, ideographs set apart, accents off, lower case: in this order.
-    private func normalized(_ scalars: ArraySlice<Unicode.Scalar>) -> [Unicode.Scalar] {
-        var text: [Unicode.Scalar] = []
-        text.reserveCapacity(scalars.count)
-        for scalar in scalars {
-            let classes = UnicodeClasses.of(scalar)
-            if configuration.cleansText {
-                if classes.contains(.bertRemoved) { continue }
-                if classes.contains(.space) {
-                    text.append(" ")
-                    continue
-                }
-            }
-            if configuration.splitsIdeographs, classes.contains(.bertIdeograph) {
-                text += [" ", scalar, " "]
-            } else {
-                text.append(scalar)
-            }
-        }
-        if configuration.stripsAccents ?? configuration.lowercases, text.contains(where: { $0.value >= 0x80 }) {
-            text = String(scalars: text).decomposedStringWithCanonicalMapping.unicodeScalars
-                .filter { !UnicodeClasses.of($0).contains(.bertAccent) }
-        }
-        guard configuration.lowercases else { return text }
-        // Scalar by scalar: unlike CLIP's, this lower case knows no final sigma.
-        var result: [Unicode.Scalar] = []
-        result.reserveCapacity(text.count)
-        for scalar in text {
-            if scalar.isASCII {
-                let isCapital = ("A"..."Z").contains(scalar)
-                result.append(isCapital ? Unicode.Scalar(UInt8(scalar.value) + 0x20) : scalar)
-            } else {
-                result.append(contentsOf: scalar.properties.lowercaseMapping.unicodeScalars)
-            }
-        }
-        return result
+        configuration.words(of: scalars).flatMap { word in cache.ids(of: ByteString(word)) { pieces(of: word) } }
     }
 
     /// The longest piece of the vocabulary from the left, again and again; if once there is none, the word is unknown.

@@ -19,6 +19,8 @@ final class ShardedParameters: ParameterKeeper {
     private var ahead: (unit: Int, memory: Pending<ScratchMemory>)?
     /// What is put together: the parameters, or their averages meanwhile.
     private var source: (String) -> Tensor?
+    /// Whether it is something else than the parameters.
+    private var isSubstituted = false
 
     private struct Unit {
         let entries: [(key: String, parameter: Parameter)]
@@ -97,6 +99,13 @@ final class ShardedParameters: ParameterKeeper {
         if units.indices.contains(next), units[next].isBlock { ahead = (next, gather(next)) }
     }
 
+    func correct(_ parameter: Parameter, to value: Tensor) {
+        // Of averages nothing is kept.
+        guard !isSubstituted, let (index, item) = places[ObjectIdentifier(parameter)] else { return }
+        let unit = units[index]
+        pieces.set(unit.entries[item].key, to: value.piece(unit.layout.part(of: item, rank: group.rank)))
+    }
+
     private func gathered(_ index: Int) -> ScratchMemory? {
         defer { ahead = nil }
         if let ahead, ahead.unit == index { return try? ahead.memory.wait() }
@@ -135,10 +144,10 @@ final class ShardedParameters: ParameterKeeper {
     func with<Result>(_ values: [String: Tensor]?, _ body: () throws -> Result) rethrows -> Result {
         releaseAll()
         let kept = source
-        if let values { source = { values[$0] } }
+        if let values { (source, isSubstituted) = ({ values[$0] }, true) }
         defer {
             releaseAll()
-            source = kept
+            (source, isSubstituted) = (kept, false)
         }
         return try body()
     }
@@ -261,6 +270,9 @@ final class PieceList: Module {
     override var explicitParts: [(key: String, part: Any)]? { list.map { ($0.key, $0.parameter) } }
 
     subscript(key: String) -> Tensor? { byKey[key]?.wrappedValue.detached }
+
+    /// Sets a piece, if this process has one of this parameter.
+    func set(_ key: String, to value: Tensor) { byKey[key]?.wrappedValue = value }
 }
 
 extension Tensor {

@@ -36,7 +36,7 @@ struct StepPasses {
 
     /// Which passes each process computes, and the order of sums. Where gradients are summed in pieces passes go round, so
     /// that neighbours can be added at once.
-    private var shares: PassShares {
+    var shares: PassShares {
         PassShares(PassTree(passes: settings.accumulation), among: group.size, isInterleaved: sharded != nil)
     }
 
@@ -95,22 +95,27 @@ struct StepPasses {
             try goThroughFirstPass(step, &waiting)
             sharded.releaseAll()
         }
-        var reports: [PassReport] = []
-        for pass in shares.passes(of: group.rank) {
-            let (items, data) = try clock.wait { try loader.next() }
-            let observations = PassObservations()
-            let context = ForwardContext(
-                training: key.derived("forward", step, pass),
-                checkpointsActivations: settings.checkpointsActivations || sharded != nil,
-                precision: settings.precision, observations: observations)
-            if pass > 0 { try share(&waiting) }
-            let (loss, metrics) = try task.loss(items, data: data, key: key.derived("data", step, pass), context)
-            if pass == 0 { try share(&waiting) }
-            loss.backward(to: leaves) { sums.add($1, at: $0) }
-            sums.endPass()
-            sharded?.releaseAll()
-            let value = Double(loss.detached.cast(to: .float64).item(Double.self))
-            reports.append(PassReport(loss: value, metrics: metrics, observations: observations.entries))
+        let reports: [PassReport]
+        if let task = task as? any GatheredTrainingTask {
+            reports = try GatheredPasses(task: task, passes: self, step: step).make(leaves, sums) {
+                try clock.wait { try loader.next() }
+            } meet: { pass, isDone in
+                if isDone == (pass == 0) { try share(&waiting) }
+            }
+        } else {
+            reports = try shares.passes(of: group.rank).map { pass in
+                let (items, data) = try clock.wait { try loader.next() }
+                let observations = PassObservations()
+                if pass > 0 { try share(&waiting) }
+                let (loss, metrics) = try task.loss(
+                    items, data: data, key: key.derived("data", step, pass), context(step, pass, observations))
+                if pass == 0 { try share(&waiting) }
+                loss.backward(to: leaves) { sums.add($1, at: $0) }
+                sums.endPass()
+                sharded?.releaseAll()
+                let value = Double(loss.detached.cast(to: .float64).item(Double.self))
+                return PassReport(loss: value, metrics: metrics, observations: observations.entries)
+            }
         }
         let all = try StepReports(reports, present: sums.isPresent, group, shares)
         let byKey = try sums.finish(all.isPresent)
@@ -120,15 +125,27 @@ struct StepPasses {
             gradients: byKey, metrics: all.metrics, losses: all.losses, statistics: statistics)
     }
 
+    /// Whether blocks are computed a second time in the backward walk.
+    var checkpointsActivations: Bool { settings.checkpointsActivations || sharded != nil }
+
+    /// What a pass is given.
+    ///
+    /// - Parameter purpose: what its random numbers are for.
+    func context(
+        _ step: Int, _ pass: Int, _ observations: PassObservations, purpose: String = "forward"
+    ) -> ForwardContext {
+        ForwardContext(
+            training: key.derived(purpose, step, pass), checkpointsActivations: checkpointsActivations,
+            precision: settings.precision, observations: observations)
+    }
+
     /// Goes through the first pass in every process, in step, so that modules get their first values from it: none can wait
     /// for another while blocks in pieces are put together by all.
     private func goThroughFirstPass(_ step: Int, _ modules: inout [any InitializedByData]) throws {
         let before = modules.map { $0.buffers.map(\.buffer.wrappedValue) }
         let items = Array(items(step).prefix(settings.batchSize / settings.accumulation))
-        let context = ForwardContext(
-            training: key.derived("forward", step, 0), checkpointsActivations: true, precision: settings.precision,
-            observations: PassObservations())
-        _ = try task.loss(items, data: task.reader(items), key: key.derived("data", step, 0), context)
+        _ = try task.loss(
+            items, data: task.reader(items), key: key.derived("data", step, 0), context(step, 0, PassObservations()))
         // The process that computes this pass does it anew, from where it was.
         if group.isLeader {
             for (module, values) in zip(modules, before) {
@@ -149,7 +166,7 @@ struct StepPasses {
 }
 
 /// The sums of gradients over the passes of a step: whole, or this process's pieces.
-private struct GradientSums {
+struct GradientSums {
     private let parameters: [(key: String, parameter: Parameter)]
     private let sharded: ShardedParameters?
     private let whole: TreeReducer?

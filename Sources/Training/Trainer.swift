@@ -365,7 +365,8 @@ public final class Trainer {
         let expected =
             task.module.parameters.map { ($0.key, $0.parameter.leaf) }
             + task.module.buffers.map { ($0.key, $0.buffer.wrappedValue) }
-        _ = try StateDictMatcher().match(
+        // Of a shared parameter the first key counts, whether or not the others were saved.
+        _ = try StateDictMatcher(allowedUnexpected: task.module.aliases.map(\.key)).match(
             expected.map { StateDictMatcher.Entry($0.0, shape: $0.1.shape, dtype: $0.1.dtype) }, with: state.model,
             source: folder.path)
         // Mapped tensors would be copied at the first step anyway; copy now, so that the file may go.

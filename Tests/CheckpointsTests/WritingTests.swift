@@ -1,65 +1,9 @@
 import Foundation
-import Synchronization
 import Tensors
+import TestSupport
 import Testing
 
 @testable import Checkpoints
-
-/// A file layer that lets a number of operations through and fails from then on, or once.
-final class FailingFileLayer: FileLayer {
-    private let system = SystemFileLayer()
-    private let count = Mutex(0)
-    let failing: Int
-    let number: Int32
-    let once: Bool
-    var operations: Int { count.withLock { $0 } }
-
-    init(failing: Int, number: Int32 = ENOSPC, once: Bool = false) {
-        self.failing = failing
-        self.number = number
-        self.once = once
-    }
-
-    private func step(_ operation: String) throws {
-        let index = count.withLock { count in
-            count += 1
-            return count
-        }
-        if index == failing || (!once && index > failing) { throw FileLayerError(number: number, operation: operation) }
-    }
-
-    func create(_ path: String) throws -> Int32 {
-        try step("create")
-        return try system.create(path)
-    }
-    func write(_ bytes: UnsafeRawBufferPointer, to file: Int32) throws {
-        try step("write")
-        try system.write(bytes, to: file)
-    }
-    func sync(_ file: Int32) throws {
-        try step("sync")
-        try system.sync(file)
-    }
-    func close(_ file: Int32) throws { try system.close(file) }
-    func createFolder(_ path: String) throws {
-        try step("create folder")
-        try system.createFolder(path)
-    }
-    func syncFolder(_ path: String) throws {
-        try step("sync folder")
-        try system.syncFolder(path)
-    }
-    func rename(_ source: String, to destination: String) throws {
-        try step("rename")
-        try system.rename(source, to: destination)
-    }
-    func exchange(_ first: String, _ second: String) throws -> Bool {
-        try step("rename")
-        return try system.exchange(first, second)
-    }
-    func remove(_ path: String) throws { try system.remove(path) }
-    func exists(_ path: String) -> Bool { system.exists(path) }
-}
 
 private func model(_ value: Float, width: Int = 4) -> ModelDirectory {
     let weights = Tensor([Float](repeating: value, count: width))
@@ -77,7 +21,7 @@ struct WritingTests {
             let path = folder + "/file"
             try AtomicFile.write("old", to: path)
             for failing in 1...10 {
-                let layer = FailingFileLayer(failing: failing, number: number)
+                let layer = FaultyFileLayer(failing: failing, number: number)
                 do {
                     try AtomicFile.write("new", to: path, layer: layer)
                     #expect(failing > layer.operations)
@@ -101,7 +45,7 @@ struct WritingTests {
             let path = folder + "/model"
             try model(1).write(to: path)
             for failing in 1...100 {
-                let layer = FailingFileLayer(failing: failing, once: once)
+                let layer = FaultyFileLayer(failing: failing, once: once)
                 do {
                     try model(2).write(to: path, overwrite: true, layer: layer)
                     break

@@ -105,6 +105,40 @@ struct VideoDatasetTests {
         #expect(none.byteCount == 0)
     }
 
+    @Test(
+        "clips cut out of long films without a cache are those of a cache",
+        arguments: [nil, 10, 4, 7.5, 24] as [Double?])
+    func jumps(_ rate: Double?) throws {
+        let folder = try TemporaryFolder()
+        // A key frame every two seconds.
+        for number in 0..<2 { try writeClip(folder.file("film_\(number).mp4"), number: number, frames: 120) }
+        let list = try folder.write(
+            "list.jsonl",
+            """
+            {"video": "film_0.mp4", "caption": "whole"}
+            {"video": "film_1.mp4", "start": 3.05, "end": 9.2, "caption": "a part"}
+            {"video": "film_1.mp4", "start": 8, "end": 9, "caption": "a short part"}
+            {"video": "film_0.mp4", "start": 11.2, "caption": "the end"}
+            """)
+        let manifest = try Manifest(contentsOf: list)
+        let settings = sampling(6, .random, rate: rate, stride: 2)
+        let whole = try VideoDataset(manifest, sampling: settings, seed: 8, cache: MemoryFrameCache())
+        let packed = try PackedFrameCache.open(
+            folder.file("none.frames"), manifest: manifest, sampling: settings, byteLimit: 0)
+        #expect(packed.held.entries == 0 && (0..<4).allSatisfy { packed.mayJump(index: $0) })
+        #expect(!packed.mayJump(index: 4))
+        let parts = try VideoDataset(manifest, sampling: settings, seed: 8, cache: packed)
+        for epoch in 0..<12 {
+            for index in 0..<4 {
+                let (found, expected) = (
+                    try parts.sample(index, epoch: epoch).pixels, try whole.sample(index, epoch: epoch).pixels
+                )
+                #expect(marks(found) == marks(expected), "epoch \(epoch), entry \(index)")
+                #expect(found.scalars(UInt8.self) == expected.scalars(UInt8.self), "epoch \(epoch), entry \(index)")
+            }
+        }
+    }
+
     @Test("a packed cache is used again, and made anew when a file or a setting changes or the cache is damaged")
     func packing() throws {
         let folder = try clipFolder(3)

@@ -5,6 +5,7 @@ description goes into `case.json` and reaches the engine's own builder.
 """
 import contextlib
 import copy
+import dataclasses
 import importlib.metadata
 import json
 import math
@@ -105,6 +106,8 @@ def flatten(value, prefix=""):
         return {prefix or "output": value}
     if hasattr(value, "_asdict"):
         items = value._asdict().items()
+    elif dataclasses.is_dataclass(value):
+        items = [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
     elif isinstance(value, dict):
         items = value.items()
     elif isinstance(value, (tuple, list)):
@@ -175,14 +178,19 @@ def evaluate(target, inputs, method, args, mode, cotangents):
 
 
 def positional_lists(inputs):
-    """`name.0`, `name.1`, ... become one list argument."""
+    """`name.0`, `name.1`, ... become one list argument, `name.0.0` and so on lists of lists."""
     out = {}
     for key, value in inputs.items():
-        head, dot, index = key.partition(".")
-        if dot:
-            out.setdefault(head, []).append(value)
-        else:
+        head, *indices = key.split(".")
+        if not indices:
             out[key] = value
+            continue
+        target = out.setdefault(head, [])
+        for index in map(int, indices[:-1]):
+            if index == len(target):
+                target.append([])
+            target = target[index]
+        target.append(value)
     return out
 
 
@@ -241,6 +249,17 @@ def wide_codebook():
         yield
     finally:
         codebook.torch = torch
+
+
+def key_list(name, target, config=None):
+    """Writes Fixtures/keys/NAME.json: the state dict of a factory's model, keys with shapes."""
+    folder = os.path.join(ROOT, "keys")
+    os.makedirs(folder, exist_ok=True)
+    shapes = {key: list(value.shape) for key, value in target.state_dict().items()}
+    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(shape)}" for key, shape in shapes.items())
+    with open(os.path.join(folder, f"{name}.json"), "w") as file:
+        file.write('{"config": %s, "keys": {\n%s\n}}\n' % (json.dumps(config or {}), lines))
+    print(f"{name}: {len(shapes)} keys")
 
 
 def case(label, name, config=None, inputs=None, *, target=None, method="forward", args=None, mode="eval", vjp=True,

@@ -84,17 +84,18 @@ private func ids(_ shape: [Int], _ count: Int) -> Tensor {
 
 let indexingCases: [OperationCase] = [
     OperationCase(
-        "rows", covers: ["rows(_:)"], [[[5, 3]], [[1, 1]], [[7, 67]], [[4, 0]]], large: [[50, 131]], precision: .exact,
+        "rows", covers: ["rows(_:padding:)"], [[[5, 3]], [[1, 1]], [[7, 67]], [[4, 0]]], large: [[50, 131]],
+        precision: .exact,
         reference: { x in
             let table = x[0]
             let chosen = NaiveArray(ids([4, 3], table.shape[0]))
             return NaiveArray([4, 3, table.shape[1]]) { table[Int(chosen[$0[0], $0[1]]), $0[2]] }
         }, apply: { $0[0].rows(ids([4, 3], $0[0].shape[0])) }),
     OperationCase(
-        "rows, none", covers: ["rows(_:)"], [[[5, 3]], [[0, 3]]], precision: .exact,
+        "rows, none", covers: ["rows(_:padding:)"], [[[5, 3]], [[0, 3]]], precision: .exact,
         reference: { NaiveArray([0, $0[0].shape[1]], []) }, apply: { $0[0].rows(Tensor.zeros([0], dtype: .int64)) }),
     OperationCase(
-        "rows, many", covers: ["rows(_:)"], [[[13, 70]]], large: [[97, 129]], precision: .exact,
+        "rows, many", covers: ["rows(_:padding:)"], [[[13, 70]]], large: [[97, 129]], precision: .exact,
         apply: { $0[0].rows(ids([900], $0[0].shape[0])) }),
     OperationCase(
         "sums by label", covers: ["sums(by:count:)"], [[[9, 3]], [[1, 1]], [[0, 2]], [[40, 70]]], large: [[900, 131]],

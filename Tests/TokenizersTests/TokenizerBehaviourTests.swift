@@ -116,7 +116,7 @@ struct TokenizerBehaviourTests {
     func canonicalEquivalence() throws {
         let result = try BPETrainer(vocabularySize: 64).train(["\u{E9} e\u{301} \u{E9}e\u{301}", "\u{212B} \u{E5}"])
         try withTemporaryFolder { folder in
-            try result.write(to: folder)
+            try LearnedTokenizer.write(result.files, to: folder)
             let tokenizer = try TokenizerFiles.load(from: folder)
             #expect(tokenizer.encode("\u{E9}") != tokenizer.encode("e\u{301}"))
             #expect(!tokenizer.encode("\u{E9} e\u{301} \u{E5}").contains(3))
@@ -132,7 +132,7 @@ struct TokenizerBehaviourTests {
         #expect(try trainer.train(captions.reversed()) == result)
         #expect(result.tokens.prefix(5).map { ByteString($0).text } == CharBPETokenizer.standardSpecialTokens)
         try withTemporaryFolder { folder in
-            try result.write(to: folder)
+            try LearnedTokenizer.write(result.files, to: folder)
             let tokenizer = try TokenizerFiles.load(from: folder)
             #expect(tokenizer.vocabularySize == result.tokens.count)
             for caption in captions { #expect(!tokenizer.encodePrompt(caption.lowercased()).contains(3)) }

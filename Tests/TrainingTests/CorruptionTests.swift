@@ -6,64 +6,6 @@ import Testing
 
 @testable import Training
 
-/// A file system in which an operation fails, and with it all that follow, or only it.
-private final class FaultyLayer: FileLayer, @unchecked Sendable {
-    private let system = SystemFileLayer()
-    private let failing: Int
-    private let once: Bool
-    private let number: Int32
-    private(set) var count = 0
-    /// The bytes that seem to be free.
-    var free: Int?
-
-    init(failing: Int = .max, once: Bool = false, number: Int32 = ENOSPC) {
-        (self.failing, self.once, self.number) = (failing, once, number)
-    }
-
-    private func check(_ operation: String) throws {
-        count += 1
-        if count == failing || (count > failing && !once) { throw FileLayerError(number: number, operation: operation) }
-    }
-
-    func create(_ path: String) throws -> Int32 {
-        try check("create")
-        return try system.create(path)
-    }
-    func write(_ bytes: UnsafeRawBufferPointer, to file: Int32) throws {
-        do { try check("write") } catch {
-            // A disk that fills up takes a part.
-            try system.write(UnsafeRawBufferPointer(rebasing: bytes.prefix(bytes.count / 2)), to: file)
-            throw error
-        }
-        try system.write(bytes, to: file)
-    }
-    func sync(_ file: Int32) throws {
-        try check("sync")
-        try system.sync(file)
-    }
-    func close(_ file: Int32) throws { try system.close(file) }
-    func createFolder(_ path: String) throws {
-        try check("create folder")
-        try system.createFolder(path)
-    }
-    func syncFolder(_ path: String) throws {
-        try check("sync folder")
-        try system.syncFolder(path)
-    }
-    func rename(_ source: String, to destination: String) throws {
-        try check("rename")
-        try system.rename(source, to: destination)
-    }
-    func exchange(_ first: String, _ second: String) throws -> Bool {
-        try check("rename")
-        return try system.exchange(first, second)
-    }
-    // Removing takes no room.
-    func remove(_ path: String) throws { try system.remove(path) }
-    func exists(_ path: String) -> Bool { system.exists(path) }
-    func freeByteCount(_ path: String) -> Int? { free }
-}
-
 /// Every way in which a checkpoint may be damaged, or fail to be written.
 @Suite struct CorruptionTests {
     static let kinds = ["line", "vqvae", "gpt"]
@@ -198,13 +140,13 @@ private final class FaultyLayer: FileLayer, @unchecked Sendable {
         let state = try #require(try place.folder.loadLatest()).state
         var next = state
         next.progress.step = 4
-        let counting = FaultyLayer()
+        let counting = FaultyFileLayer()
         _ = try RunFolder(place.folder.path, layer: counting).save(next, keep: 5)
         try FileManager.default.removeItem(atPath: place.file("checkpoints/step-00000004"))
-        #expect(counting.count > 12)
+        #expect(counting.operations > 12)
         let old = try place.names("checkpoints")
-        for failing in 1...counting.count {
-            let layer = FaultyLayer(failing: failing, once: once, number: number)
+        for failing in 1...counting.operations {
+            let layer = FaultyFileLayer(failing: failing, number: number, once: once)
             let folder = RunFolder(place.folder.path, layer: layer)
             let error = #expect(throws: CheckpointError.self, "operation \(failing)") {
                 try folder.save(next, keep: 5)
@@ -228,11 +170,11 @@ private final class FaultyLayer: FileLayer, @unchecked Sendable {
         let size = try place.names("checkpoints/step-00000003").reduce(0) {
             try $0 + place.bytes("checkpoints/step-00000003/\($1)").count
         }
-        let layer = FaultyLayer()
+        let layer = FaultyFileLayer()
         layer.free = size
         let folder = RunFolder(place.folder.path, layer: layer)
         let error = #expect(throws: CheckpointError.self) { try folder.save(next, keep: 2) }
-        #expect(error?.code == .writeFailed && layer.count == 0)
+        #expect(error?.code == .writeFailed && layer.operations == 0)
         #expect(
             error?.message.contains("the disk is full; ") == true && error?.message.contains("\(size) are free") == true
         )

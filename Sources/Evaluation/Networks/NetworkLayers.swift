@@ -1,4 +1,3 @@
-import CKernels
 import Tensors
 
 extension NetworkWeights {
@@ -83,35 +82,13 @@ struct NetworkPool: Sendable {
         self.padding = padding
     }
 
-    /// `[batch, channels, space...]`, `float32`; what lies outside the input counts neither for the largest nor for the
-    /// mean.
+    /// `[batch, channels, space...]`; what lies outside the input counts neither for the largest nor for the mean.
     func callAsFunction(_ x: Tensor) -> Tensor {
-        let size = Array(x.shape[2...])
-        let pads = padding.amounts(size, kernel: kernel, stride: stride)
+        let pads = padding.amounts(Array(x.shape[2...]), kernel: kernel, stride: stride)
         let geometry = ConvolutionGeometry(kernel: kernel, stride: stride, padFront: pads.front, padBack: pads.back)
-        let output = geometry.outputSize(size)
-        precondition(
-            x.dtype == .float32 && size.count == kernel.count && !output.contains(0),
-            "pooling: \(x.shape) does not fit a window of \(kernel)")
-        func three(_ values: [Int], _ fill: Int) -> (Int, Int, Int) {
-            let all = [Int](repeating: fill, count: 3 - values.count) + values
-            return (all[0], all[1], all[2])
+        switch kind {
+        case .largest: return x.maxPooled(geometry)
+        case .mean: return x.averagePooled(geometry, countsPadding: false)
         }
-        var window = mm_pool_window(
-            planes: x.shape[0] * x.shape[1], in_size: three(size, 1), out_size: three(output, 1),
-            kernel: three(kernel, 1), stride: three(stride, 1), pad_front: three(pads.front, 0))
-        var result = Tensor.zeros(Array(x.shape[..<2]) + output)
-        x.withUnsafeBytes { from in
-            result.withUnsafeMutableBytes { to in
-                guard let from = from.baseAddress?.assumingMemoryBound(to: Float.self),
-                    let to = to.baseAddress?.assumingMemoryBound(to: Float.self)
-                else { return }
-                switch kind {
-                case .largest: mm_max_pool_f32(&window, from, to)
-                case .mean: mm_average_pool_f32(&window, from, to)
-                }
-            }
-        }
-        return result
     }
 }

@@ -261,20 +261,22 @@ extension ForwardDoor {
         try call.factors("head_mask", to: scores)
     }
 
-    /// PyTorch's `attn_mask`: flags say what takes part, numbers are added to the scores; `is_causal` in its place.
-    private static func maskOrBias(_ call: ForwardCall, to scores: [Int]) throws -> (AttentionMask, Tensor?) {
+    /// The mask of PyTorch's attention: flags say what takes part, numbers are added to the scores; `is_causal` in its place.
+    static func maskOrBias(
+        _ call: ForwardCall, _ name: String = "attn_mask", to scores: [Int]
+    ) throws -> (AttentionMask, Tensor?) {
         let isCausal = try call.flag("is_causal")
-        guard let given = call.inputs["attn_mask"] else {
+        guard let given = call.inputs[name] else {
             guard isCausal else { return (.none, nil) }
             // PyTorch aligns the triangle with the first key, whatever the lengths.
             let keep = Masks.causal(queries: scores[2], keys: scores[3]).cast(to: .bool)
             return (scores[2] == scores[3] ? .causal : AttentionMask(keep: keep), nil)
         }
-        if isCausal { throw ModelError(.invalidInput, "'attn_mask' and 'is_causal' exclude each other.") }
+        if isCausal { throw ModelError(.invalidInput, "'\(name)' and 'is_causal' exclude each other.") }
         if given.dtype == .float32 {
-            try call.require(given, broadcastsTo: scores, "attn_mask")
+            try call.require(given, broadcastsTo: scores, name)
             return (.none, given)
         }
-        return (AttentionMask(keep: try call.mask("attn_mask", to: scores)), nil)
+        return (AttentionMask(keep: try call.mask(name, to: scores)), nil)
     }
 }

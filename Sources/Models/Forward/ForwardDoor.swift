@@ -161,7 +161,9 @@ public enum ForwardDoor {
     /// What a state dict must hold for a module.
     private static func entries(_ module: Module?) -> [StateDictMatcher.Entry] {
         guard let module else { return [] }
-        return module.parameters.map { StateDictMatcher.Entry($0.key, shape: $0.parameter.wrappedValue.shape) }
+        return (module.parameters + module.aliases).map {
+            StateDictMatcher.Entry($0.key, shape: $0.parameter.wrappedValue.shape)
+        }
             + module.buffers.map {
                 StateDictMatcher.Entry($0.key, shape: $0.buffer.wrappedValue.shape, dtype: $0.buffer.wrappedValue.dtype)
             }

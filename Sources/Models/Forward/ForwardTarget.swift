@@ -43,7 +43,7 @@ struct ForwardMethod {
     let body: (ForwardCall) throws -> ForwardValue
 
     /// - Parameters:
-    ///   - inputs: the names of tensor arguments; a list is named without its indices.
+    ///   - inputs: the names of tensor arguments; a list, or a list of lists, is named without its indices.
     ///   - arguments: the names of the other arguments.
     init(inputs: [String], arguments: [String] = [], _ body: @escaping (ForwardCall) throws -> ForwardValue) {
         self.inputs = inputs
@@ -54,8 +54,10 @@ struct ForwardMethod {
     /// A misspelt name must not pass silently.
     func rejectUnknown(_ call: ForwardCall) throws {
         for name in call.inputs.keys.sorted() {
-            let parts = name.split(separator: ".", maxSplits: 1)
-            if inputs.contains(name) || (parts.count == 2 && Int(parts[1]) != nil && inputs.contains(String(parts[0])))
+            let parts = name.split(separator: ".", omittingEmptySubsequences: false)
+            if inputs.contains(name)
+                || (parts.count > 1 && parts.dropFirst().allSatisfy { Int($0) != nil }
+                    && inputs.contains(String(parts[0])))
             {
                 continue
             }

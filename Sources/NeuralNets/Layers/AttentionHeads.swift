@@ -16,14 +16,24 @@ func attentionDropout(_ rate: Double, _ context: ForwardContext) -> (probability
     context.isTraining && rate > 0 ? (rate, context.nextKey("attention")) : nil
 }
 
-/// The primitive where it serves; with a bias, the composition that shows its scores.
-func attend(
-    _ q: Tensor, _ k: Tensor, _ v: Tensor, _ mask: AttentionMask, _ bias: Tensor?,
-    _ dropout: (probability: Double, key: RandomKey)?, _ context: ForwardContext
-) -> Tensor {
-    guard let bias else {
-        return scaledDotProductAttention(
-            context.operand(q), context.operand(k), context.operand(v), mask: mask, dropout: dropout)
+/// The primitive where it serves, the composition that shows its scores where they are seen.
+func attended(
+    _ q: Tensor, _ k: Tensor, _ v: Tensor, _ options: AttentionOptions,
+    _ dropout: (probability: Double, key: RandomKey)?
+) -> (output: Tensor, weights: Tensor?) {
+    guard options.seesScores else {
+        return (scaledDotProductAttention(q, k, v, mask: options.mask, dropout: dropout), nil)
     }
-    return attentionWithWeights(q, k, v, mask: mask, bias: bias, dropout: dropout).output
+    let (output, weights) = attentionWithWeights(
+        q, k, v, mask: options.mask, bias: options.bias, headMask: options.headMask, dropout: dropout)
+    return (output, options.returnsWeights ? weights : nil)
+}
+
+/// The same of projections that are not rounded yet.
+func attend(
+    _ q: Tensor, _ k: Tensor, _ v: Tensor, _ options: AttentionOptions,
+    _ dropout: (probability: Double, key: RandomKey)?, _ context: ForwardContext
+) -> (output: Tensor, weights: Tensor?) {
+    guard !options.seesScores else { return attended(q, k, v, options, dropout) }
+    return attended(context.operand(q), context.operand(k), context.operand(v), options, dropout)
 }

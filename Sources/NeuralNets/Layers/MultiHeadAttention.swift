@@ -12,6 +12,8 @@ public enum AttentionPattern: Sendable, Equatable {
 public struct AttentionOptions {
     /// Which keys each query sees.
     public var mask = AttentionMask.none
+    /// Added to the scaled scores, broadcastable to `[batch, heads, queries, keys]`.
+    public var bias: Tensor?
     /// Multiplied onto the probabilities, broadcastable to `[batch, heads, queries, keys]`.
     public var headMask: Tensor?
     /// Whether the probabilities are returned, which costs their memory.
@@ -21,10 +23,16 @@ public struct AttentionOptions {
     public init() {}
 
     /// Whether nothing is asked for besides the result, and every key is seen.
-    var isPlain: Bool { mask.keep == nil && !mask.isCausal && headMask == nil && !returnsWeights }
+    var isPlain: Bool { mask.keep == nil && !mask.isCausal && !seesScores }
+
+    /// Whether scores or probabilities are seen or changed from outside.
+    var seesScores: Bool { bias != nil || headMask != nil || returnsWeights }
 
     /// Attention under a mask.
     public init(mask: AttentionMask) { self.mask = mask }
+
+    /// Attention under a mask, a bias of the scores, or both.
+    public init(mask: AttentionMask = .none, bias: Tensor?) { (self.mask, self.bias) = (mask, bias) }
 }
 
 /// Multi-head attention over n-dimensional inputs, keys `query`, `key`, `value`, `output` (the peer's
@@ -93,7 +101,7 @@ public final class MultiHeadAttention: Module {
         let source = source.map { context.operand($0) } ?? x
         let parts = (query(x), key(source), value(source))
         // Probabilities that are seen or changed from outside come from float32 scores.
-        if options.returnsWeights || options.headMask != nil { return parts }
+        if options.seesScores { return parts }
         return (context.operand(parts.0), context.operand(parts.1), context.operand(parts.2))
     }
 
@@ -116,23 +124,22 @@ public final class MultiHeadAttention: Module {
         _ x: Tensor, source: Tensor? = nil, options: AttentionOptions = AttentionOptions(), _ context: ForwardContext
     ) -> (output: Tensor, weights: Tensor?) {
         let (queries, keys, values) = projected(x, source, options, context)
-        let rate = context.isTraining ? dropout : 0
-        let drop = rate > 0 ? (probability: rate, key: context.nextKey("attention")) : nil
+        let drop = attentionDropout(dropout, context)
         if case .axial(let axis) = pattern, options.isPlain {
             return (output(attendInPlace(queries, keys, values, axis: axis, dropout: drop), context), nil)
         }
         let (q, k, v) = (split(queries), split(keys), split(values))
         switch pattern {
         case .full:
-            let (heads, weights) = attend(
-                q.flattened(2, -2), k.flattened(2, -2), v.flattened(2, -2), options: options, dropout: drop)
+            let (heads, weights) = attended(
+                q.flattened(2, -2), k.flattened(2, -2), v.flattened(2, -2), options, drop)
             return (output(merge(heads, x.shape), context), weights)
         case .axial(let axis):
             // The axis moves next to the channels; everything else is a batch of independent sequences.
             let moved = [q, k, v].map { $0.movingAxis(axis + 2, to: $0.rank - 2) }
             let shape = moved[0].shape
             let rows = moved.map { $0.reshaped(to: [-1, 1, $0.size(-2), $0.size(-1)]) }
-            let (heads, weights) = attend(rows[0], rows[1], rows[2], options: options, dropout: drop)
+            let (heads, weights) = attended(rows[0], rows[1], rows[2], options, drop)
             let restored = heads.reshaped(to: shape).movingAxis(shape.count - 2, to: axis + 2)
             return (output(merge(restored, x.shape), context), weights)
         }
@@ -173,18 +180,6 @@ public final class MultiHeadAttention: Module {
     public func callAsFunction(_ x: Tensor, cache: inout KeyValueCache, layer: Int, _ pieces: [CachePiece]) -> Tensor {
         let (queries, keys, values) = projected(x)
         return output(cache.attended(layer: layer, pieces, query: queries, key: keys, value: values))
-    }
-
-    private func attend(
-        _ q: Tensor, _ k: Tensor, _ v: Tensor, options: AttentionOptions,
-        dropout: (probability: Double, key: RandomKey)?
-    ) -> (Tensor, Tensor?) {
-        guard options.returnsWeights || options.headMask != nil else {
-            return (scaledDotProductAttention(q, k, v, mask: options.mask, dropout: dropout), nil)
-        }
-        let (result, weights) = attentionWithWeights(
-            q, k, v, mask: options.mask, headMask: options.headMask, dropout: dropout)
-        return (result, options.returnsWeights ? weights : nil)
     }
 
     /// `[batch, ..., width]` to `[batch, heads, ..., width / heads]`.

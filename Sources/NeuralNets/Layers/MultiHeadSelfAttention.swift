@@ -34,9 +34,17 @@ public final class MultiHeadSelfAttention: Module {
     public func callAsFunction(
         _ x: Tensor, mask: AttentionMask = .none, bias: Tensor? = nil, _ context: ForwardContext
     ) -> Tensor {
+        self(x, options: AttentionOptions(mask: mask, bias: bias), context).output
+    }
+
+    /// Attends within `[batch, length, width]`; the probabilities come along if the options ask for them.
+    public func callAsFunction(
+        _ x: Tensor, options: AttentionOptions, _ context: ForwardContext
+    ) -> (output: Tensor, weights: Tensor?) {
         let parts = inputProj(x, context).split(-1, into: 3).map { splitHeads($0, heads) }
         let drop = attentionDropout(dropout, context)
-        return outputProj(mergeHeads(attend(parts[0], parts[1], parts[2], mask, bias, drop, context)), context)
+        let (output, weights) = attend(parts[0], parts[1], parts[2], options, drop, context)
+        return (outputProj(mergeHeads(output), context), weights)
     }
 }
 
@@ -104,7 +112,10 @@ public final class MultiHeadAttentionWithCache: Module {
             values = concatenated([past.values, values], axis: 2)
         }
         let drop = attentionDropout(dropout, context)
-        let result = attend(splitHeads(qProj(query, context), heads), keys, values, mask, bias, drop, context)
+        let result = attend(
+            splitHeads(qProj(query, context), heads), keys, values, AttentionOptions(mask: mask, bias: bias), drop,
+            context
+        ).output
         return Output(output: outputProj(mergeHeads(result), context), keys: keys, values: values)
     }
 }

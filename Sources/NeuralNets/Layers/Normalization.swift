@@ -91,7 +91,7 @@ public final class BatchNorm: Module, Layer {
     @Buffer var runningMean: Tensor
     @Buffer var runningVar: Tensor
     @Buffer var numBatchesTracked: Tensor
-    private let epsilon: Double
+    let epsilon: Double
     private let momentum: Double
 
     /// A layer with weight 1, bias 0, mean 0 and variance 1.

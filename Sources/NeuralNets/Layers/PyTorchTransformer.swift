@@ -86,7 +86,7 @@ public final class PyTorchMultiHeadAttention: Module {
     private func attended(_ parts: [Tensor], _ mask: AttentionMask, _ context: ForwardContext) -> Tensor {
         let (q, k, v) = (splitHeads(parts[0], heads), splitHeads(parts[1], heads), splitHeads(parts[2], heads))
         let drop = attentionDropout(dropout, context)
-        return outProj(mergeHeads(attend(q, k, v, mask, nil, drop, context)), context)
+        return outProj(mergeHeads(attend(q, k, v, AttentionOptions(mask: mask), drop, context).output), context)
     }
 }
 

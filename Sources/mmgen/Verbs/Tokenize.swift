@@ -14,6 +14,7 @@ struct Tokenize: ParsableCommand {
 
               mmgen tokenize "go to the red ball" --model my-model
               mmgen tokenize --train captions.txt --vocabulary 1024 -o tokenizer/
+              mmgen tokenize --train captions.txt --kind wordpiece -o tokenizer/
             """)
 
     @Argument(help: "Texts, each in quotes.")
@@ -36,6 +37,12 @@ struct Tokenize: ParsableCommand {
 
     @Option(name: .long, help: ArgumentHelp("The most entries that a learned vocabulary gets.", valueName: "n"))
     var vocabulary: Int = 1024
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "Whose form a learned tokenizer has: char-bpe (the GPT's), clip or wordpiece (BERT's).", valueName: "kind"))
+    var kind: LearnedTokenizer.Kind = .charBPE
 
     @Option(
         name: [.short, .customLong("output")],
@@ -86,22 +93,24 @@ struct Tokenize: ParsableCommand {
     private func learn(from file: String, into folder: String) throws {
         let console = printing.console
         let url = URL(fileURLWithPath: folder)
-        for name in ["encoder.json", "merges.txt"] where !force {
+        let captions = try PromptOptions.read(file)
+        guard !captions.isEmpty else { throw VerbError("\(file) holds no caption.") }
+        let learned = try LearnedTokenizer.train(kind, captions, vocabularySize: vocabulary)
+        for (name, _) in learned.files where !force {
             guard !FileManager.default.fileExists(atPath: url.appendingPathComponent(name).path) else {
                 throw VerbError("\(folder) holds \(name) already; give --force to replace it.")
             }
         }
-        let captions = try PromptOptions.read(file)
-        guard !captions.isEmpty else { throw VerbError("\(file) holds no caption.") }
-        let result = try BPETrainer(vocabularySize: vocabulary).train(captions)
-        try result.write(to: url)
-        console.result("\(folder)  (\(result.tokens.count) entries from \(captions.count) captions)")
+        try LearnedTokenizer.write(learned.files, to: url)
+        console.result("\(folder)  (\(learned.count) entries from \(captions.count) captions)")
         if console.isJSON {
             let json: JSONValue = [
-                "tokenizer": .string(folder), "vocabulary": .integer(result.tokens.count),
+                "tokenizer": .string(folder), "vocabulary": .integer(learned.count),
                 "captions": .integer(captions.count),
             ]
             print(json.serialized(pretty: true), terminator: "")
         }
     }
 }
+
+extension LearnedTokenizer.Kind: ExpressibleByArgument {}
