@@ -4,7 +4,7 @@ import sys
 
 import fixture
 import torch
-from fixture import classes
+from fixture import classes, key_list
 from small_resnet import NAMES, ResNet
 from torch import nn
 from torchmultimodal.models.mdetr import image_encoder, model, text_encoder, transformer
@@ -161,7 +161,18 @@ def models():
          prepare=thaw)
 
 
+def factories():
+    """The peer's factories, without the backbone's weights from the network."""
+    if not "keys".startswith(WANTED):
+        return
+    build = image_encoder.mdetr_resnet101_backbone
+    model.mdetr_resnet101_backbone = lambda: build(weights=None)
+    for name in ("mdetr_resnet101", "mdetr_for_phrase_grounding", "mdetr_for_vqa"):
+        key_list(name, getattr(model, name)())
+
+
 if __name__ == "__main__":
+    factories()
     resnets()
     parts()
     models()
