@@ -5,7 +5,7 @@ import Tensors
 extension ModelRegistry {
     /// CLIP's factories, and `clip` for one of any size.
     static let clip: [Builder] =
-        [("clip", { fields, key in try CLIPArguments.clip(fields, key) })] + CLIPConfiguration.named.map(published)
+        [("clip", { @Sendable fields, key in try CLIPArguments.clip(fields, key) })] + CLIPConfiguration.named.map(published)
 
     private static func published(_ name: String, _ configuration: CLIPConfiguration) -> Builder {
         // The two of torchvision were never published and take no arguments.
