@@ -163,7 +163,8 @@ public final class ContrastiveTask: GatheredTrainingTask {
         let captions = first.values.sorted()
         // How many wrong ones are at least as near as the nearest right one.
         let toSight = captions.map { caption in
-            let own = (0..<count).filter { groups[$0] == groups[caption] }.map { scores[caption * count + $0] }.max() ?? 0
+            let own =
+                (0..<count).filter { groups[$0] == groups[caption] }.map { scores[caption * count + $0] }.max() ?? 0
             return (0..<count).count { groups[$0] != groups[caption] && scores[caption * count + $0] >= own }
         }
         let toText = (0..<count).map { clip in

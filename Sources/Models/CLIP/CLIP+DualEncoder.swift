@@ -5,7 +5,8 @@ extension CLIP: DualEncoder {
     public var sight: Sight { .image }
 
     public var sightSize: [Int]? {
-        let side = (encoderA as? CLIPViTEncoder)?.configuration.imageSize
+        let side =
+            (encoderA as? CLIPViTEncoder)?.configuration.imageSize
             ?? (encoderA as? ResNetForCLIP)?.configuration.imageSize
         return side.map { [$0, $0] }
     }

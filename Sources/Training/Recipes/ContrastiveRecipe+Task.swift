@@ -116,7 +116,8 @@ extension ContrastiveRecipe {
 
     /// How a model that is trained from scratch sees and reads.
     private func preprocessing(of encoder: any DualEncoder) -> Preprocessing {
-        let size = encoder.sightSize.map { ImageSize(height: $0[0], width: $0[1]) }
+        let size =
+            encoder.sightSize.map { ImageSize(height: $0[0], width: $0[1]) }
             ?? ImageSize(height: data.size[0], width: data.size[1])
         switch encoder.sight {
         case .image:
@@ -135,7 +136,9 @@ extension ContrastiveRecipe {
     private func tokenizer(captions: DatasetClips, _ start: Start?, _ place: TrainingPlace) throws -> any Tokenizer {
         let own = place.folder.inside("tokenizer")
         let kind = model == "videoclip" ? LearnedTokenizer.Kind.wordpiece : .clip
-        let named = textTokenizer ?? (start.map { _ in URL(fileURLWithPath: initFrom).appendingPathComponent("tokenizer").path })
+        let named =
+            textTokenizer
+            ?? (start.map { _ in URL(fileURLWithPath: initFrom).appendingPathComponent("tokenizer").path })
         if place.isDry || !FileManager.default.fileExists(atPath: own) {
             if let named {
                 if place.isDry { return try TokenizerFiles.load(from: URL(fileURLWithPath: named)) }

@@ -9,12 +9,13 @@ import Transforms
 /// Everything that decides how a model learns which captions belong to which pictures or clips.
 public struct ContrastiveRecipe: Recipe {
     public static let models =
-        ["clip"] + CLIPConfiguration.named.map(\.name).filter { $0 != "clip_rn50_tv" } + ["videoclip"]
+        ["clip"] + CLIPConfiguration.named.map(\.name).filter { !$0.hasSuffix("_tv") }
     public static let filledArguments: [String] = []
     public static let keys = [
         RecipeKey("model", "The builder of the model.", "one of \"clip\", \"clip_vit_b16\", \"clip_vit_b32\""),
         RecipeKey(
-            "init_from", "The model directory that the run goes on from, with its preparation and tokenizer; empty: none.",
+            "init_from",
+            "The model directory that the run goes on from, with its preparation and tokenizer; empty: none.",
             "a string"),
         RecipeKey(
             "text.vocabulary_size", "The largest text vocabulary that is learned from the captions, in sub-words.",
@@ -37,8 +38,7 @@ public struct ContrastiveRecipe: Recipe {
         RecipeKey(
             "gather", "Through which embeddings of a step's other passes gradients flow.",
             "one of \"global\", \"local\", \"none\""),
-        RecipeKey(
-            "description", "What the finished model says of its world.", "a string"),
+        RecipeKey("description", "What the finished model says of its world.", "a string"),
     ]
 
     /// The builder's name.

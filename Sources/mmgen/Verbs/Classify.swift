@@ -55,7 +55,9 @@ struct Classify: ParsableCommand {
     func run() throws {
         let console = printing.console
         let found = try SightInputs(inputs).inputs
-        let truths = found.map { truth == "caption" ? ($0.entry.hasCaption ? $0.entry.caption : nil) : $0.entry.fields[truth] }
+        let truths = found.map {
+            truth == "caption" ? ($0.entry.hasCaption ? $0.entry.caption : nil) : $0.entry.fields[truth]
+        }
         let labels = try candidates(truths.compactMap { $0 })
         let model = try embedding.load()
         let classifier = try ZeroShotClassifier(
@@ -110,7 +112,8 @@ struct Classify: ParsableCommand {
         if let labelsFile { return try PromptOptions.read(labelsFile) }
         let distinct = Set(truths).sorted()
         guard !distinct.isEmpty else {
-            throw VerbError("Give --labels or --labels-file; the inputs have no '\(truth)' that labels could be taken from.")
+            throw VerbError(
+                "Give --labels or --labels-file; the inputs have no '\(truth)' that labels could be taken from.")
         }
         return distinct
     }

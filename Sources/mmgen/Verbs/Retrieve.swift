@@ -26,7 +26,8 @@ struct Retrieve: ParsableCommand {
 
     @Option(
         name: .customLong("in"),
-        help: ArgumentHelp("What is searched: a folder, a manifest, shards, or a .txt file of texts.", valueName: "path"))
+        help: ArgumentHelp(
+            "What is searched: a folder, a manifest, shards, or a .txt file of texts.", valueName: "path"))
     var collection: String
 
     @Option(
@@ -85,7 +86,8 @@ struct Retrieve: ParsableCommand {
         let known = try index.flatMap { RetrievalIndex.exists(at: $0) ? try RetrievalIndex(contentsOf: $0) : nil }
         if let index, let known, known.model != identity {
             throw VerbError(
-                "\(index) holds the embeddings of another model; name another folder, or remove it to have it made anew.")
+                "\(index) holds the embeddings of another model; name another folder, or remove it to have it made anew."
+            )
         }
         let places = Dictionary(
             (known?.items ?? []).enumerated().map { ($0.element, $0.offset) }, uniquingKeysWith: { first, _ in first })
