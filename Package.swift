@@ -44,17 +44,18 @@ let package = Package(
         .target(name: "NeuralNets", dependencies: ["Tensors"]),
         .target(name: "Checkpoints", dependencies: ["JSON", "Tensors", "CKernels", "CZlib"]),
         .target(name: "Tokenizers", dependencies: ["JSON", "CZlib"]),
-        .target(name: "Media", dependencies: ["Tensors", "CFFmpeg"]),
+        .target(name: "Media", dependencies: ["Tensors", "CFFmpeg", "CKernels"]),
         .target(name: "Datasets", dependencies: ["Tensors", "Media", "Checkpoints", "JSON"]),
         .target(name: "Models", dependencies: ["NeuralNets", "Tokenizers", "Checkpoints", "JSON"]),
-        .target(name: "Transforms", dependencies: ["Tensors", "Media", "Tokenizers", "JSON"]),
+        .target(
+            name: "Transforms", dependencies: ["Tensors", "Media", "Tokenizers", "Checkpoints", "CKernels", "JSON"]),
         .target(name: "Generation", dependencies: ["Models", "NeuralNets", "JSON"]),
         .target(
             name: "Understanding",
             dependencies: ["Models", "Transforms", "Tokenizers", "Media", "Checkpoints", "NeuralNets", "JSON"]),
         .target(
             name: "Training",
-            dependencies: ["Models", "Transforms", "Distributed", "Datasets", "Media", "Generation", "JSON"]),
+            dependencies: ["Models", "Transforms", "Tokenizers", "Distributed", "Datasets", "Media", "Generation", "JSON"]),
         .target(
             name: "Benchmarking",
             dependencies: ["Training", "Generation", "Models", "NeuralNets", "Media", "Tensors", "CKernels", "JSON"]),

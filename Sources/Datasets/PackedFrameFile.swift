@@ -12,7 +12,9 @@ struct FrameCacheKey {
     init(_ manifest: Manifest, _ sampling: ClipSampling, byteLimit: Int) {
         var digest = Digest()
         digest.add("\(sampling.width)x\(sampling.height) rate \(sampling.frameRate.map { "\($0)" } ?? "-") stride ")
-        digest.add("\(sampling.frameStride) crop \(sampling.cropsToFit) \(sampling.resampling.rawValue) \(byteLimit)\n")
+        // The 2 counts changes of the pixels that resampling makes.
+        digest.add("\(sampling.frameStride) crop \(sampling.cropsToFit) \(sampling.resampling.rawValue) 2 ")
+        digest.add("\(byteLimit)\n")
         // A shard is looked at once, however many members it has.
         var stamps: [String: String] = [:]
         for entry in manifest.entries {

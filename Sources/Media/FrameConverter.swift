@@ -10,7 +10,8 @@ final class FrameConverter {
     let storedWidth: Int
     let storedHeight: Int
     let orientation: Orientation
-    let background: (red: UInt8, green: UInt8, blue: UInt8)
+    /// What shows through; without one, pixels show the colour that is stored under their transparency.
+    let background: (red: UInt8, green: UInt8, blue: UInt8)?
 
     private struct Source: Equatable {
         var width: Int32
@@ -28,7 +29,7 @@ final class FrameConverter {
 
     init(
         storedWidth: Int, storedHeight: Int, orientation: Orientation,
-        background: (red: UInt8, green: UInt8, blue: UInt8)
+        background: (red: UInt8, green: UInt8, blue: UInt8)?
     ) {
         self.storedWidth = storedWidth
         self.storedHeight = storedHeight
@@ -102,6 +103,7 @@ final class FrameConverter {
 
     /// Lays RGBA rows in `scratch` over the background, leaving RGB rows with the same stride.
     private func flatten() {
+        guard let background else { return dropAlpha() }
         let (red, green, blue) = (Int(background.red), Int(background.green), Int(background.blue))
         for y in 0..<storedHeight {
             let row = scratch + y * stride
@@ -119,6 +121,13 @@ final class FrameConverter {
                 to[1] = UInt8(truncatingIfNeeded: mixed.1)
                 to[2] = UInt8(truncatingIfNeeded: mixed.2)
             }
+        }
+    }
+
+    private func dropAlpha() {
+        for y in 0..<storedHeight {
+            let row = scratch + y * stride
+            for x in 0..<storedWidth { (row + x * 3).update(from: row + x * 4, count: 3) }
         }
     }
 }

@@ -1,3 +1,4 @@
+import CKernels
 import Foundation
 import Tensors
 
@@ -7,74 +8,93 @@ public enum Resampling: String, Sendable, CaseIterable, Codable {
     case bilinear
     /// Cubic with a = -0.5; sharper, widened when shrinking.
     case bicubic
+    /// A windowed sinc over three pixels to each side; the sharpest, widened when shrinking.
+    case lanczos
     /// The average of the covered area; the nearest pixel when enlarging.
     case area
     /// The nearest pixel, for masks and pixel art.
     case nearest
 
-    var support: Double {
+    /// How far from its centre a result looks, in source pixels, where it is not shrunk.
+    public var support: Double {
         switch self {
         case .bilinear: 1
         case .bicubic: 2
+        case .lanczos: 3
         case .area, .nearest: 0.5
         }
     }
 
-    func weight(_ distance: Double) -> Double {
+    /// The weight of a source pixel at this distance, before weights are made to sum to 1.
+    public func weight(_ distance: Double) -> Double {
         let x = abs(distance)
         switch self {
         case .bilinear: return max(0, 1 - x)
         case .bicubic:
             if x < 1 { return (1.5 * x - 2.5) * x * x + 1 }
-            return x < 2 ? ((-0.5 * x + 2.5) * x - 4) * x + 2 : 0
+            return x < 2 ? (((x - 5) * x + 8) * x - 4) * -0.5 : 0
+        case .lanczos: return distance >= -3 && distance < 3 ? Self.sinc(distance) * Self.sinc(distance / 3) : 0
         case .area, .nearest: return distance > -0.5 && distance <= 0.5 ? 1 : 0
         }
     }
+
+    private static func sinc(_ x: Double) -> Double { x == 0 ? 1 : sin(x * .pi) / (x * .pi) }
 }
 
 /// For every place of one output axis, the input places that it is mixed from.
-struct ResamplingTable {
-    private(set) var first: [Int] = []
-    /// `taps` weights for each output place, summing to 1.
-    private(set) var weights: [Float] = []
-    private(set) var taps = 1
+///
+/// Windows are centred as Pillow and torchvision (antialiased) do, so that models see the same pixels.
+public struct ResamplingTable: Sendable {
+    /// The first input place of each output place.
+    public private(set) var first: [Int32] = []
+    /// How many input places each output place reads.
+    public private(set) var counts: [Int32] = []
+    /// `taps` weights for each output place, summing to 1; those behind `counts` are 0.
+    public private(set) var weights: [Double] = []
+    /// The most input places that an output place can read.
+    public private(set) var taps = 1
 
-    /// Windows are centred as Pillow and torchvision (antialiased) do, so that models see the same pixels.
-    init(from source: Int, to target: Int, _ method: Resampling, start: Double = 0, length: Double? = nil) {
-        let length = length ?? Double(source)
-        let scale = length / Double(target)
+    /// Prepares one axis.
+    ///
+    /// - Parameters:
+    ///   - source: input places, at least 1.
+    ///   - target: output places, at least 1.
+    ///   - method: how they are weighed.
+    ///   - start: where the part that is used begins, in input places.
+    ///   - length: how long that part is; everything when `nil`.
+    public init(from source: Int, to target: Int, _ method: Resampling, start: Double = 0, length: Double? = nil) {
+        let scale = (length ?? Double(source)) / Double(target)
         if method == .nearest {
-            // One division of exact products, so that ties fall alike everywhere.
-            first = (0..<target).map {
-                min(source - 1, max(0, Int(start + Double(2 * $0 + 1) * length / Double(2 * target))))
+            // Pillow's steps, added one by one: ties fall where they fall there.
+            var position = start + scale * 0.5
+            for _ in 0..<target {
+                first.append(Int32(min(source - 1, max(0, Int(position)))))
+                position += scale
             }
+            counts = Array(repeating: 1, count: target)
             weights = Array(repeating: 1, count: target)
             return
         }
         let filterScale = max(1, scale)
         let support = method.support * filterScale
         taps = Int(support.rounded(.up)) * 2 + 1
+        let inverse = 1 / filterScale
         for place in 0..<target {
             let center = start + (Double(place) + 0.5) * scale
-            let low = max(0, Int(center - support + 0.5))
+            let low = min(source - 1, max(0, Int(center - support + 0.5)))
             let high = max(low + 1, min(source, Int(center + support + 0.5)))
-            var row = (low..<high).map { method.weight((Double($0) - center + 0.5) / filterScale) }
+            var row = (low..<high).map { method.weight((Double($0) - center + 0.5) * inverse) }
             let sum = row.reduce(0, +)
             row = sum == 0 ? row.indices.map { $0 == 0 ? 1 : 0 } : row.map { $0 / sum }
-            let begin = min(low, max(0, source - taps))
-            var padded = [Float](repeating: 0, count: taps)
-            for (offset, value) in row.enumerated() where low - begin + offset < taps {
-                padded[low - begin + offset] = Float(value)
-            }
-            first.append(begin)
-            weights.append(contentsOf: padded)
+            first.append(Int32(low))
+            counts.append(Int32(row.count))
+            weights += row + Array(repeating: 0, count: taps - row.count)
         }
-        taps = min(taps, source)
-        if weights.count != taps * target {
-            // The picture is smaller than the window: only the first `source` weights of each row can be used.
-            let full = weights.count / target
-            weights = (0..<target).flatMap { weights[$0 * full..<$0 * full + taps] }
-        }
+    }
+
+    /// The weights in units of 2^-22, halves away from zero: what 8-bit samples are multiplied by.
+    var fixedPoint: [Int32] {
+        weights.map { Int32(($0 * Double(1 << 22) + ($0 < 0 ? -0.5 : 0.5)).rounded(.towardZero)) }
     }
 }
 
@@ -113,6 +133,8 @@ public struct Resizer: Sendable {
     let target: (width: Int, height: Int)
     private let columns: ResamplingTable
     private let rows: ResamplingTable
+    private let columnWeights: [Int32]
+    private let rowWeights: [Int32]
 
     /// Prepares a change of size.
     ///
@@ -140,64 +162,46 @@ public struct Resizer: Sendable {
         self.target = target
         columns = ResamplingTable(from: source.width, to: target.width, method, start: part.x, length: part.width)
         rows = ResamplingTable(from: source.height, to: target.height, method, start: part.y, length: part.height)
+        columnWeights = columns.fixedPoint
+        rowWeights = rows.fixedPoint
     }
 
     /// Resizes one dense RGB frame.
+    ///
+    /// Two passes, rounded to levels in between, in fixed point: the pixels of Pillow 13 exactly. Rows go first where the
+    /// height loses more than twice of what the width does, as there; earlier versions change columns first always.
     public func resize(_ input: UnsafePointer<UInt8>, to output: UnsafeMutablePointer<UInt8>) {
-        let rowValues = target.width * 3
-        // Only the rows that the vertical pass reads are made, each once, in a ring.
-        let ring = UnsafeMutablePointer<Float>.allocate(capacity: rows.taps * rowValues)
-        let sums = UnsafeMutablePointer<Float>.allocate(capacity: rowValues)
-        let held = UnsafeMutablePointer<Int>.allocate(capacity: rows.taps)
-        held.initialize(repeating: -1, count: rows.taps)
+        let lost = (height: source.height - target.height, width: source.width - target.width)
+        let isRowsFirst = lost.height > 0 && lost.height > 2 * lost.width
+        let line = (isRowsFirst ? source.width : target.width) * 3
+        let firstRow = isRowsFirst ? 0 : Int(rows.first.min() ?? 0)
+        let lastRow = isRowsFirst ? target.height : zip(rows.first, rows.counts).map { Int($0 + $1) }.max() ?? 0
+        // What the first pass makes.
+        let lines = UnsafeMutablePointer<UInt8>.allocate(capacity: max(1, (lastRow - firstRow) * line))
+        let sums = UnsafeMutablePointer<Int32>.allocate(capacity: line)
         defer {
-            ring.deallocate()
+            lines.deallocate()
             sums.deallocate()
-            held.deallocate()
         }
-        columns.first.withUnsafeBufferPointer { first in
-            columns.weights.withUnsafeBufferPointer { weights in
-                guard let first = first.baseAddress, let weights = weights.baseAddress else { return }
+        func changeRows(_ from: UnsafePointer<UInt8>, _ to: UnsafeMutablePointer<UInt8>) {
+            rowWeights.withUnsafeBufferPointer { weights in
+                guard let weights = weights.baseAddress else { return }
                 for y in 0..<target.height {
-                    sums.initialize(repeating: 0, count: rowValues)
-                    for tap in 0..<rows.taps {
-                        let weight = rows.weights[y * rows.taps + tap]
-                        if weight == 0 { continue }
-                        let from = rows.first[y] + tap
-                        let slot = from % rows.taps
-                        let line = ring + slot * rowValues
-                        if held[slot] != from {
-                            horizontal(input + from * source.width * 3, first, weights, line)
-                            held[slot] = from
-                        }
-                        for index in 0..<rowValues { sums[index] += weight * line[index] }
-                    }
-                    let row = output + y * rowValues
-                    for index in 0..<rowValues { row[index] = UInt8(max(0, min(255, sums[index] + 0.5))) }
+                    mm_resample_row_u8(
+                        line, line, Int(rows.counts[y]), weights + y * rows.taps,
+                        from + (Int(rows.first[y]) - firstRow) * line, sums, to + y * line)
                 }
             }
         }
-    }
-
-    private func horizontal(
-        _ input: UnsafePointer<UInt8>, _ first: UnsafePointer<Int>, _ weights: UnsafePointer<Float>,
-        _ line: UnsafeMutablePointer<Float>
-    ) {
-        let taps = columns.taps
-        for x in 0..<target.width {
-            var from = input + first[x] * 3
-            let weight = weights + x * taps
-            var (red, green, blue): (Float, Float, Float) = (0, 0, 0)
-            for tap in 0..<taps {
-                red += weight[tap] * Float(from[0])
-                green += weight[tap] * Float(from[1])
-                blue += weight[tap] * Float(from[2])
-                from += 3
-            }
-            // Rounded to levels between the passes, as Pillow does; overshoot of the cubic is cut off here too.
-            line[x * 3] = max(0, min(255, red + 0.5)).rounded(.down)
-            line[x * 3 + 1] = max(0, min(255, green + 0.5)).rounded(.down)
-            line[x * 3 + 2] = max(0, min(255, blue + 0.5)).rounded(.down)
+        func changeColumns(_ row: UnsafePointer<UInt8>, _ to: UnsafeMutablePointer<UInt8>) {
+            mm_resample_columns_u8(target.width, 3, columns.first, columns.counts, columnWeights, columns.taps, row, to)
+        }
+        if isRowsFirst {
+            changeRows(input, lines)
+            for y in 0..<target.height { changeColumns(lines + y * line, output + y * target.width * 3) }
+        } else {
+            for y in firstRow..<lastRow { changeColumns(input + y * source.width * 3, lines + (y - firstRow) * line) }
+            changeRows(lines, output)
         }
     }
 }

@@ -36,6 +36,8 @@ public final class VideoReader {
         public var threadCount = 0
         /// What shows through transparent pixels; black unless told.
         public var background: (red: UInt8, green: UInt8, blue: UInt8) = (0, 0, 0)
+        /// Whether transparency is passed over: every pixel shows the colour that is stored under it.
+        public var ignoresTransparency = false
 
         /// The defaults.
         public init() {}
@@ -51,7 +53,7 @@ public final class VideoReader {
     let options: Options
     private var decoder: Decoder
     private let converter: FrameConverter
-    private let frame: OwnedFrame
+    let frame: OwnedFrame
     private let heldFrame: OwnedFrame
     private var heldBuffer: PixelBuffer?
     private var heldBytes: UnsafeRawPointer?
@@ -92,7 +94,8 @@ public final class VideoReader {
         let orientation = options.appliesOrientation ? Self.orientation(of: frame.pointer, decoder) : Orientation()
         let (width, height) = (Int(frame.pointer.pointee.width), Int(frame.pointer.pointee.height))
         converter = FrameConverter(
-            storedWidth: width, storedHeight: height, orientation: orientation, background: options.background)
+            storedWidth: width, storedHeight: height, orientation: orientation,
+            background: options.ignoresTransparency ? nil : options.background)
         firstTimestamp = frame.pointer.pointee.best_effort_timestamp
         info = Self.describe(decoder, frame.pointer, shown: orientation.shownSize(width: width, height: height))
         let unit = Decoder.value(decoder.stream.pointee.time_base)

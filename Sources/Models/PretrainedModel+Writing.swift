@@ -50,7 +50,7 @@ extension PretrainedModel {
                 .unsupported, "Weights are stored as float32, bfloat16 or float16, not as \(dtype.rawValue).")
         }
         var (tensors, int8Names) = try reducedTensors(of: module, in: weights)
-        for (key, parameter) in module.parameters where tensors[key] == nil {
+        for (key, parameter) in module.parameters + module.aliases where tensors[key] == nil {
             let value = parameter.wrappedValue.detached
             tensors[key] = value.dtype.isFloatingPoint ? value.cast(to: dtype) : value
         }

@@ -3,6 +3,8 @@ import Tensors
 /// First values of parameters, as PyTorch chooses them.
 public enum Initialization {
     @TaskLocal static var isSkipped = false
+    /// Whether first values are not made, since they are about to be replaced.
+    public static var isSkipping: Bool { isSkipped }
 
     /// Builds a module whose parameters are about to be loaded, or only counted: each is one number seen everywhere, so
     /// that the largest model takes no memory.

@@ -29,7 +29,7 @@ public func meanAbsoluteError(_ prediction: Tensor, _ target: Tensor) -> Tensor 
     (prediction - target).abs().mean()
 }
 
-/// The mean cross entropy over the rows whose target is not ignored.
+/// The mean cross entropy over the rows whose target is not ignored; 0 where all are (PyTorch gives NaN).
 ///
 /// - Parameters:
 ///   - logits: `[rows, classes]`.
@@ -38,7 +38,7 @@ public func meanAbsoluteError(_ prediction: Tensor, _ target: Tensor) -> Tensor 
 public func meanCrossEntropy(_ logits: Tensor, _ targets: Tensor, ignored: Int = -100, smoothing: Double = 0) -> Tensor
 {
     let kept = targets.scalars(Int64.self).count { $0 != Int64(ignored) }
-    return logits.crossEntropy(targets, ignored: ignored, smoothing: smoothing).sum() * (1 / Double(kept))
+    return logits.crossEntropy(targets, ignored: ignored, smoothing: smoothing).sum() * (1 / Double(max(kept, 1)))
 }
 
 /// The mean squared error of masked patches (He et al. 2021, arXiv:2111.06377; the peer's `ReconstructionLoss`).

@@ -54,7 +54,7 @@ open class Module {
 
     private static func add(_ value: Any, key: String, to state: inout ModuleState, prefix: String) {
         switch value {
-        case let parameter as Parameter: state.parameters.append((prefix + (parameter.key ?? key), parameter))
+        case let parameter as Parameter: state.add(parameter, under: prefix + (parameter.key ?? key))
         case let buffer as Buffer: state.buffers.append((prefix + (buffer.key ?? key), buffer))
         case let module as Module: module.collect(into: &state, prefix: prefix + key + ".")
         case let named as any NamedPart: add(named.anyValue, key: named.key, to: &state, prefix: prefix)
@@ -77,8 +77,19 @@ open class Module {
 /// What a walk over a module finds.
 struct ModuleState {
     var parameters: [(key: String, parameter: Parameter)] = []
+    /// Further keys of parameters that stand in more than one place.
+    var aliases: [(key: String, parameter: Parameter)] = []
     var buffers: [(key: String, buffer: Buffer)] = []
     var modules: [(key: String, module: Module)] = []
+    private var seen: Set<ObjectIdentifier> = []
+
+    mutating func add(_ parameter: Parameter, under key: String) {
+        if seen.insert(ObjectIdentifier(parameter)).inserted {
+            parameters.append((key, parameter))
+        } else {
+            aliases.append((key, parameter))
+        }
+    }
 }
 
 /// `headCount` becomes `head_count`.
@@ -249,17 +260,20 @@ extension Part: NamedPart {
 // MARK: - State
 
 extension Module {
-    /// Every parameter with its state-dict key, in declaration order.
+    /// Every parameter with its state-dict key, in declaration order; one that several parts share is here once, under its
+    /// first key.
     public final var parameters: [(key: String, parameter: Parameter)] { state.parameters }
+    /// The further state-dict keys of parameters that several parts share.
+    public final var aliases: [(key: String, parameter: Parameter)] { state.aliases }
     /// Every buffer with its state-dict key, in declaration order.
     public final var buffers: [(key: String, buffer: Buffer)] { state.buffers }
     /// This module (key "") and every module below it, with their keys.
     public final var modules: [(key: String, module: Module)] { [("", self)] + state.modules }
 
-    /// The values of all parameters and buffers by key.
+    /// The values of all parameters and buffers by key; a shared parameter's under each of its keys.
     public final var stateDictionary: [String: Tensor] {
         var result: [String: Tensor] = [:]
-        for (key, parameter) in parameters { result[key] = parameter.wrappedValue.detached }
+        for (key, parameter) in parameters + aliases { result[key] = parameter.wrappedValue.detached }
         for (key, buffer) in buffers { result[key] = buffer.wrappedValue }
         return result
     }
@@ -274,7 +288,7 @@ extension Module {
     ///   - isTrained: whether the gradient, AdamW's two moments and the running average of each trained parameter count too.
     /// - Throws: ``TensorError`` with code `.invalidSize`.
     public final func requireMemory(for what: String, isTrained: Bool = false) throws {
-        let held = stateDictionary.values.reduce(0.0) { $0 + 4 * Double($1.count) }
+        let held = 4 * (Double(parameterCount) + buffers.reduce(0.0) { $0 + Double($1.buffer.wrappedValue.count) })
         let moved = parameters.reduce(0.0) { sum, entry in
             entry.parameter.isTrainable ? sum + 4 * Double(entry.parameter.wrappedValue.count) : sum
         }
@@ -284,11 +298,13 @@ extension Module {
     /// Sets parameters and buffers by key; keys that are not this module's are left alone.
     ///
     /// Values are cast to the element type the module declares.
-    /// - Throws: ``TensorError`` with code `.shapeMismatch` when a value has another shape; nothing is changed then.
+    /// - Throws: ``TensorError`` with code `.shapeMismatch` when a value has another shape, `.invalidValue` when the keys of
+    ///   a shared parameter are given different values; nothing is changed then.
     public final func assign(_ values: [String: Tensor]) throws {
+        try requireAgreement(values)
         // Only what is given is looked at: the values of other parameters may be far away.
         let expected =
-            parameters.filter { values[$0.key] != nil }.map { ($0.key, $0.parameter.wrappedValue.shape) }
+            (parameters + aliases).filter { values[$0.key] != nil }.map { ($0.key, $0.parameter.wrappedValue.shape) }
             + buffers.map { ($0.key, $0.buffer.wrappedValue.shape) }
         for (key, shape) in expected {
             if let value = values[key], value.shape != shape {
@@ -296,13 +312,28 @@ extension Module {
                     .shapeMismatch, "'\(key)' has shape \(value.shape) where the model has \(shape).")
             }
         }
-        for (key, parameter) in parameters {
+        for (key, parameter) in parameters + aliases {
             if let value = values[key] { parameter.wrappedValue = value.cast(to: parameter.wrappedValue.dtype) }
         }
         for (key, buffer) in buffers {
             if let value = values[key] { buffer.wrappedValue = value.cast(to: buffer.wrappedValue.dtype) }
         }
         for (_, module) in modules { module.stateDidChange() }
+    }
+
+    /// Throws unless the values given for the keys of each shared parameter are equal.
+    private func requireAgreement(_ values: [String: Tensor]) throws {
+        for (key, parameter) in aliases {
+            guard let value = values[key],
+                let first = parameters.first(where: { $0.parameter === parameter })?.key, let other = values[first],
+                value.shape == other.shape
+            else { continue }
+            let (a, b) = (value.cast(to: .float32).contiguous(), other.cast(to: .float32).contiguous())
+            guard a.withUnsafeBytes({ x in b.withUnsafeBytes { y in x.elementsEqual(y) } }) else {
+                throw TensorError(
+                    .invalidValue, "'\(first)' and '\(key)' are one parameter of the model and must hold equal values.")
+            }
+        }
     }
 
     /// Gives up the memory of parameters, and of what was packed from them, ahead of the module's own end.

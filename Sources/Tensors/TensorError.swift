@@ -15,6 +15,8 @@ public struct TensorError: Error, Sendable {
         public static let dtypeMismatch = Code(name: "dtypeMismatch")
         /// A size that overflows, is negative or asks for more memory than there is.
         public static let invalidSize = Code(name: "invalidSize")
+        /// Values that contradict each other.
+        public static let invalidValue = Code(name: "invalidValue")
     }
 
     /// What kind of mistake it was.

@@ -11,7 +11,7 @@ public enum TokenizerFiles {
     /// Loads the tokenizer of a model directory.
     ///
     /// The first of these that is there decides: `encoder.json` with `merges.txt` (char-BPE), `tokenizer.json`,
-    /// `vocab.json` with `merges.txt` (CLIP), `vocab.txt` (WordPiece), CLIP's published merges. `tokenizer_config.json`
+    /// `vocab.json` with `merges.txt` (CLIP, or RoBERTa where there is a token `<s>`), `vocab.txt` (WordPiece), CLIP's published merges. `tokenizer_config.json`
     /// is not read.
     ///
     /// - Throws: ``TokenizerError`` with code `.missingFile` if the folder holds none of them, else what reading them
@@ -29,7 +29,12 @@ public enum TokenizerFiles {
         }
         if let file = present("tokenizer.json") { return try load(tokenizerJSON: file) }
         if let vocabulary = present("vocab.json") {
-            return try CLIPTokenizer(vocabulary: vocabulary, merges: folder.appendingPathComponent("merges.txt"))
+            let merges = folder.appendingPathComponent("merges.txt")
+            // RoBERTa's files have the same names as CLIP's.
+            if try TokenizerFile.json(vocabulary)["<s>"] != nil {
+                return try ByteBPETokenizer(vocabulary: vocabulary, merges: merges)
+            }
+            return try CLIPTokenizer(vocabulary: vocabulary, merges: merges)
         }
         if let vocabulary = present("vocab.txt") ?? present("vocab.txt.gz") {
             return try WordPieceTokenizer(vocabulary: vocabulary)
@@ -69,6 +74,11 @@ public enum TokenizerFiles {
                 cleaning: .lowercase)
         }
         let suffix = model["end_of_word_suffix"]?.stringValue ?? ""
+        if suffix.isEmpty, cutters == ["ByteLevel"], vocabulary.id(of: "<s>") != nil,
+            json["pre_tokenizer"]?["add_prefix_space"]?.boolValue != true
+        {
+            return try ByteBPETokenizer(vocabulary: vocabulary, merges: merges)
+        }
         guard suffix.isEmpty, (model["continuing_subword_prefix"]?.stringValue ?? "").isEmpty,
             cutters == ["WhitespaceSplit"],
             types(in: json["normalizer"]).isEmpty, model["byte_fallback"]?.boolValue != true
@@ -76,7 +86,8 @@ public enum TokenizerFiles {
             throw TokenizerError(
                 .unsupportedFile,
                 "\(file.path) holds a BPE that cuts words by \(cutters) and ends them with \"\(suffix)\"; CLIP's "
-                    + "(ByteLevel and \"</w>\") and char-BPE (WhitespaceSplit alone, no suffix) can be read.")
+                    + "(ByteLevel and \"</w>\"), RoBERTa's (ByteLevel alone, \"<s>\") and char-BPE (WhitespaceSplit alone, "
+                    + "no suffix) can be read.")
         }
         return try CharBPETokenizer(
             vocabulary: vocabulary, merges: merges, specialTokens: specialTokens(json),

@@ -38,7 +38,45 @@ private final class Derived: Base {
     @Parameter var second: Tensor = Tensor([Float(2)])
 }
 
+/// Two linear layers with one bias.
+private final class Tied: Module {
+    let first: Linear
+    let second: Linear
+
+    override init() {
+        let bias = Parameter(wrappedValue: Tensor([Float(1), 2]))
+        first = Linear(3, 2, sharing: bias, key: RandomKey(seed: 1))
+        second = Linear(3, 2, sharing: bias, key: RandomKey(seed: 2))
+    }
+}
+
 @Suite struct ModuleTests {
+    @Test("a shared parameter is one parameter, and is saved and loaded under all its keys")
+    func sharedParameters() throws {
+        let module = Tied()
+        #expect(module.parameters.map(\.key) == ["first.weight", "first.bias", "second.weight"])
+        #expect(module.aliases.map(\.key) == ["second.bias"])
+        #expect(module.parameterCount == 14)
+        #expect(module.stateDictionary.keys.sorted() == ["first.bias", "first.weight", "second.bias", "second.weight"])
+        try module.assign(["first.bias": Tensor([Float(3), 4]), "second.bias": Tensor([Float(3), 4])])
+        #expect(module.stateDictionary["second.bias"]?.scalars(Float.self) == [3, 4])
+        #expect(throws: TensorError.self) {
+            try module.assign(["first.bias": Tensor([Float(5), 6]), "second.bias": Tensor([Float(7), 8])])
+        }
+        #expect(module.stateDictionary["first.bias"]?.scalars(Float.self) == [3, 4])
+        try module.assign(["second.bias": Tensor([Float(9), 9])])
+        #expect(module.stateDictionary["first.bias"]?.scalars(Float.self) == [9, 9])
+    }
+
+    @Test("the gradient of a shared parameter is the sum over its uses")
+    func sharedGradient() {
+        let module = Tied()
+        let x = Tensor([Float](repeating: 1, count: 12), shape: [4, 3])
+        let gradients = (module.first(x) + module.second(x) * 2).sum().backward()
+        let shared = module.parameters[1].parameter.wrappedValue
+        #expect(gradients[shared]?.scalars(Float.self) == [12, 12])
+    }
+
     @Test("parts are found by their declarations, under their keys, in order")
     func walk() {
         let module = Everything()

@@ -5,6 +5,7 @@ description goes into `case.json` and reaches the engine's own builder.
 """
 import contextlib
 import copy
+import dataclasses
 import importlib.metadata
 import json
 import math
@@ -105,6 +106,8 @@ def flatten(value, prefix=""):
         return {prefix or "output": value}
     if hasattr(value, "_asdict"):
         items = value._asdict().items()
+    elif dataclasses.is_dataclass(value):
+        items = [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
     elif isinstance(value, dict):
         items = value.items()
     elif isinstance(value, (tuple, list)):
@@ -145,7 +148,7 @@ def evaluate(target, inputs, method, args, mode, cotangents):
     before = {}
     if is_module:
         target.train(mode == "train")
-        before = copied(dict(target.named_buffers()))
+        before = copied(moving(target))
         for parameter in target.parameters():
             parameter.grad = None
     inputs = {key: value.clone().requires_grad_(cotangents is not None and is_float(value))
@@ -168,10 +171,16 @@ def evaluate(target, inputs, method, args, mode, cotangents):
             if value.grad is not None:
                 expected["grad.input." + name] = value.grad
     if is_module and mode == "train":
-        for name, value in target.named_buffers():
+        for name, value in moving(target).items():
             if not torch.equal(value, before[name]):
                 expected["buffer." + name] = value
     return copied(expected)
+
+
+def moving(module):
+    """What a call can change: buffers, and parameters that are not trained (momentum twins)."""
+    frozen = {name: value for name, value in module.named_parameters() if not value.requires_grad}
+    return {**dict(module.named_buffers()), **frozen}
 
 
 def positional_lists(inputs):

@@ -218,6 +218,27 @@ def indexing():
         fixed=("a", "b"))
 
 
+def pools():
+    largest = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+    mean = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+    plans = [
+        ("1d", (2, 3, 9), [3], [2], [1]), ("2d", (2, 3, 9, 8), [3, 3], [2, 2], [1, 1]),
+        ("2d-uneven", (1, 2, 9, 11), [2, 5], [3, 1], [0, 2]), ("3d", (2, 2, 5, 6, 7), [3, 3, 3], [1, 1, 1], [1, 1, 1]),
+        ("3d-flat", (1, 3, 3, 9, 9), [1, 3, 3], [1, 2, 2], [0, 1, 1]), ("3d-even", (1, 2, 4, 6, 5), [2, 2, 2], [2, 2, 2], [0, 0, 0]),
+        ("3d-head", (2, 3, 4, 3, 3), [2, 3, 3], [1, 1, 1], [0, 0, 0]), ("small", (2, 1, 1, 1), [3, 3], [2, 2], [1, 1])]
+    for label, shape, kernel, stride, padding in plans:
+        args = dict(kernel_size=kernel, stride=stride, padding=padding)
+        axes = len(kernel)
+        add(f"max_pool-{label}", "max_pool", lambda x: largest[axes](x, **args), dict(input=randn(shape)), **args)
+        # Few different values, so that several of a window are the largest.
+        add(f"max_pool-ties-{label}", "max_pool", lambda x: largest[axes](x, **args), dict(input=randn(shape).round()), **args)
+        add(f"avg_pool-{label}", "avg_pool", lambda x: mean[axes](x, **args), dict(input=randn(shape)), **args)
+        add(f"avg_pool-inside-{label}", "avg_pool", lambda x: mean[axes](x, **args, count_include_pad=False),
+            dict(input=randn(shape)), count_include_pad=False, **args)
+    for axes, adaptive in ((2, F.adaptive_avg_pool2d), (3, F.adaptive_avg_pool3d)):
+        add(f"adaptive_avg_pool{axes}d", "adaptive_avg_pool", lambda x: adaptive(x, 1), dict(input=randn(2, 3, *(5, 4, 3)[:axes])))
+
+
 def optimizers():
     """Five steps from fixed gradients: `in/parameter`, `in/gradient.STEP`, `out/STEP`."""
     plans = {
@@ -248,7 +269,7 @@ def optimizers():
 
 if __name__ == "__main__":
     torch.manual_seed(3)
-    for part in (convolutions, norms, activations, losses, products, reductions, indexing, optimizers):
+    for part in (convolutions, norms, activations, losses, products, reductions, indexing, optimizers, pools):
         part()
     names = [entry["name"] for entry in INDEX]
     if len(set(names)) != len(names):

@@ -8,7 +8,7 @@ typealias OperationRunner = @Sendable (Operands) throws -> [Tensor]
 /// Every operation of the fixtures by PyTorch's name, either as the engine's own primitive or composed of them.
 let operationTable: [String: OperationRunner] = [
     convolutionOperations, normalizationOperations, elementwiseOperations, lossOperations, productOperations,
-    reductionOperations, indexingOperations, optimizerOperations,
+    reductionOperations, indexingOperations, optimizerOperations, poolingOperations,
 ].reduce(into: [:]) { table, part in table.merge(part) { first, _ in first } }
 
 private let convolutionOperations: [String: OperationRunner] = {
@@ -37,6 +37,22 @@ private let convolutionOperations: [String: OperationRunner] = {
         ]
     }
     return ["conv2d": forward, "conv3d": forward, "conv_transpose2d": transposed, "conv_transpose3d": transposed]
+}()
+
+private let poolingOperations: [String: OperationRunner] = {
+    @Sendable func geometry(_ x: Operands) throws -> ConvolutionGeometry {
+        ConvolutionGeometry(
+            kernel: try x.arguments.integers("kernel_size"), stride: try x.arguments.integers("stride"),
+            padFront: try x.arguments.integers("padding"))
+    }
+    return [
+        "max_pool": { [$0[0].maxPooled(try geometry($0))] },
+        "avg_pool": { x in
+            let countsPadding = try x.arguments.bool("count_include_pad", default: true)
+            return [x[0].averagePooled(try geometry(x), countsPadding: countsPadding)]
+        },
+        "adaptive_avg_pool": { [$0[0].mean(axes: Array(2..<$0[0].rank), keepsAxes: true)] },
+    ]
 }()
 
 private let normalizationOperations: [String: OperationRunner] = [

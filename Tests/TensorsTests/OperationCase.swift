@@ -111,4 +111,4 @@ struct OperationCase: Sendable, CustomTestStringConvertible {
 /// Every operation of the library; the coverage test fails when one is missing.
 let operationCases: [OperationCase] =
     elementwiseCases + arithmeticCases + layoutCases + reductionCases + indexingCases + productCases
-    + normalizationCases + convolutionCases + attentionCases
+    + normalizationCases + convolutionCases + poolingCases + attentionCases

@@ -201,3 +201,58 @@ let attentionCases: [OperationCase] = [
                 $0[0], $0[1], $0[2], dropout: (probability: 0.3, key: RandomKey(seed: 3, stream: 4)))
         }),
 ]
+
+private struct Pool: Sendable {
+    let name: String
+    let input: [Int]
+    let geometry: ConvolutionGeometry
+    var large: [Int]?
+}
+
+private let pools: [Pool] = [
+    Pool(name: "1d", input: [2, 3, 9], geometry: ConvolutionGeometry(kernel: [3], stride: [2], padFront: [1])),
+    Pool(name: "1d of size 1", input: [1, 1, 1], geometry: ConvolutionGeometry(kernel: [2], padFront: [1])),
+    Pool(
+        name: "2d, strided", input: [2, 3, 8, 19],
+        geometry: ConvolutionGeometry(kernel: [3, 2], stride: [2, 3], padFront: [1, 0]), large: [16, 31, 60, 61]),
+    Pool(
+        name: "2d, uneven padding", input: [1, 2, 5, 6],
+        geometry: ConvolutionGeometry(kernel: [4, 4], stride: [2, 2], padFront: [2, 1], padBack: [1, 3])),
+    Pool(
+        name: "3d", input: [2, 3, 4, 5, 18], geometry: ConvolutionGeometry(kernel: [3, 3, 3], padFront: [1, 1, 1]),
+        large: [2, 9, 12, 30, 31]),
+    Pool(name: "no items", input: [0, 3, 7], geometry: ConvolutionGeometry(kernel: [3])),
+    Pool(name: "no windows", input: [2, 3, 2], geometry: ConvolutionGeometry(kernel: [3])),
+]
+
+/// Reduces the numbers of each window that lie inside the input.
+private func naivePool(_ x: NaiveArray, _ geometry: ConvolutionGeometry, _ reduce: ([Double]) -> Double) -> NaiveArray {
+    let taps = indices(geometry.kernel)
+    return NaiveArray(Array(x.shape[..<2]) + geometry.outputSize(Array(x.shape[2...]))) { index -> Double in
+        let places = taps.map { tap in
+            tap.indices.map { index[2 + $0] * geometry.stride[$0] - geometry.padFront[$0] + tap[$0] }
+        }
+        return reduce(places.filter { isInside($0, x.shape) }.map { x[Array(index[..<2]) + $0] })
+    }
+}
+
+let poolingCases: [OperationCase] = pools.flatMap { pool in
+    [
+        OperationCase(
+            "maxPooled, \(pool.name)", covers: ["maxPooled(_:)"], [[pool.input]], large: pool.large.map { [$0] },
+            domain: .distinct, precision: .exact,
+            reference: { naivePool($0[0], pool.geometry) { $0.max() ?? 0 } },
+            apply: { $0[0].maxPooled(pool.geometry) }),
+        OperationCase(
+            "averagePooled, \(pool.name)", covers: ["averagePooled(_:countsPadding:)"], [[pool.input]],
+            large: pool.large.map { [$0] }, precision: .reduction(27),
+            reference: {
+                naivePool($0[0], pool.geometry) { $0.reduce(0, +) / Double(pool.geometry.kernel.reduce(1, *)) }
+            }, apply: { $0[0].averagePooled(pool.geometry) }),
+        OperationCase(
+            "averagePooled inside, \(pool.name)", covers: ["averagePooled(_:countsPadding:)"], [[pool.input]],
+            large: pool.large.map { [$0] }, precision: .reduction(27),
+            reference: { naivePool($0[0], pool.geometry) { $0.reduce(0, +) / Double($0.count) } },
+            apply: { $0[0].averagePooled(pool.geometry, countsPadding: false) }),
+    ]
+}

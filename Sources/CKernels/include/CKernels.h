@@ -215,6 +215,7 @@ void mm_philox_uniform_f32(uint64_t seed, uint64_t stream, uint64_t first, long 
 
 #include "CKernelsDecompositions.h"
 #include "CKernelsDigest.h"
+#include "CKernelsPictures.h"
 #include "CKernelsPointwise.h"
 #include "CKernelsPools.h"
 #include "CKernelsProbes.h"

@@ -50,21 +50,11 @@ extension ForwardDoor {
     private static func contrastive(_ loss: ContrastiveLossWithTemperature, _ call: ForwardCall) throws -> Tensor {
         let a = try call.real("embeddings_a", .exactly([nil, nil]))
         let b = try call.real("embeddings_b", .exactly(a.shape))
-        var rows: Tensor?
-        if call.has("mask") {
-            let mask = try call.tensor("mask", .exactly([a.shape[0]]))
-            let flags = mask.detached.cast(to: .float32).scalars(Float.self)
-            let kept = flags.indices.filter { flags[$0] != 0 }.map { Int64($0) }
-            guard !kept.isEmpty else {
-                throw ModelError(.invalidInput, "'mask' keeps no row; at least one must count.")
-            }
-            rows = Tensor(kept)
-        }
         var smoothing = 0.0
         if let options = try call.arguments.optionalFields("cross_entropy_kwargs") {
             try options.rejectUnknown(known: ["label_smoothing"])
             smoothing = try options.share("label_smoothing", default: 0)
         }
-        return loss(a, b, rows: rows, smoothing: smoothing)
+        return loss(a, b, rows: try call.keptRows("mask", count: a.shape[0]), smoothing: smoothing)
     }
 }

@@ -31,6 +31,12 @@ public final class Linear: Module, ProductLayer {
             ? Parameter(wrappedValue: Initialization.fanIn([outputs], fanIn: inputs, key: key.derived("bias"))) : nil
     }
 
+    /// A linear layer whose bias another part of the model has as well.
+    public init(_ inputs: Int, _ outputs: Int, sharing bias: Parameter, key: RandomKey) {
+        weight = Initialization.fanIn([outputs, inputs], fanIn: inputs, key: key.derived("weight"))
+        self.bias = bias
+    }
+
     /// Whether the weights are kept in fewer bits than floats have.
     public var isReduced: Bool { $weight.isDerived }
 

@@ -68,6 +68,9 @@ struct Convert: ParsableCommand {
     @Option(name: .long, help: ArgumentHelp("Leave out keys with this beginning.", valueName: "prefix"))
     var allowUnexpected: [String] = []
 
+    @Flag(name: .long, help: "Make learned positions of images of another size fit the model's (bicubic).")
+    var resizePositions = false
+
     @Option(
         name: [.short, .customLong("output")], help: ArgumentHelp("The model directory to write.", valueName: "dir"))
     var output: String
@@ -141,7 +144,8 @@ struct Convert: ParsableCommand {
         for part in checkpoint.skipped.prefix(5) { console.note("left out of \(weights): \(part)") }
         return try PretrainedModel.module(
             name: name, arguments: arguments, source: from, weights: checkpoint.tensors, file: weights,
-            matcher: StateDictMatcher(allowedMissing: allowMissing, allowedUnexpected: allowUnexpected))
+            matcher: StateDictMatcher(allowedMissing: allowMissing, allowedUnexpected: allowUnexpected),
+            resizesPositions: resizePositions)
     }
 
     /// The arguments in JSON text, in a file of them, or in a model directory's `config.json`.

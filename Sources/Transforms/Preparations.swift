@@ -1,0 +1,277 @@
+import Checkpoints
+import JSON
+import Media
+import Tensors
+import Tokenizers
+
+/// How pictures are prepared for evaluation: resized, cut, normalised.
+public struct ImagePreparation: ImageTransform, Hashable {
+    /// How the length of the longer side is found.
+    public enum Rounding: String, Sendable, CaseIterable {
+        /// Torchvision's.
+        case torchvision
+        /// MDETR's, which rounds the shorter side where the longer one is limited.
+        case mdetr
+    }
+
+    /// What pictures are resized to.
+    public var resize: ResizeTarget
+    /// The middle that is cut out then; everything when `nil`.
+    public var crop: ImageSize?
+    /// How pixels are weighed.
+    public var interpolation: Resampling
+    /// What follows.
+    public var scaling: PixelScaling
+    /// The side of a second picture for FLAVA's codebook.
+    public var codebookSize: Int?
+    /// How the longer side is found.
+    public var rounding: Rounding
+
+    /// A preparation.
+    public init(
+        resize: ResizeTarget, crop: ImageSize? = nil, interpolation: Resampling = .bicubic,
+        scaling: PixelScaling = .clip, codebookSize: Int? = nil, rounding: Rounding = .torchvision
+    ) {
+        self.resize = resize
+        self.crop = crop
+        self.interpolation = interpolation
+        self.scaling = scaling
+        self.codebookSize = codebookSize
+        self.rounding = rounding
+    }
+
+    init(_ fields: JSONFields) throws {
+        try fields.rejectUnknown(
+            known: ["resize", "longest", "crop", "interpolation", "mean", "std", "codebook_size", "rounding"])
+        resize = try fields.resizeTarget()
+        crop = try fields.crop()
+        interpolation = try fields.resampling(default: .bicubic)
+        scaling = try fields.scaling(channels: 3, default: .clip)
+        codebookSize =
+            fields.has("codebook_size") ? try fields.integer("codebook_size", in: 1...longestSide) : nil
+        let rounding = try fields.string(
+            "rounding", oneOf: Rounding.allCases.map(\.rawValue), default: Rounding.torchvision.rawValue)
+        self.rounding = Rounding(rawValue: rounding) ?? .torchvision
+    }
+
+    /// The object that is read.
+    public var json: JSONValue {
+        var object = JSONObject(resize.members + crop.members)
+        object["interpolation"] = .string(interpolation.rawValue)
+        for (key, value) in scaling.members { object[key] = value }
+        if let codebookSize { object["codebook_size"] = .integer(codebookSize) }
+        if rounding != .torchvision { object["rounding"] = .string(rounding.rawValue) }
+        return .object(object)
+    }
+
+    /// The picture before it is normalised, `uint8`.
+    public func pixels(_ image: Tensor) throws -> Tensor {
+        try requirePicture(image, "A model's preparation")
+        var size = resize.size(of: image.imageSize)
+        if rounding == .mdetr, case .shorterSide(let side, let longest) = resize {
+            size = MDETRTransform.size(of: image.imageSize, shorter: side, longest: longest)
+        }
+        let whole = try resized(image, size, interpolation)
+        return crop.map { whole.centerCropped($0) } ?? whole
+    }
+
+    /// Prepares one picture; the key is not used.
+    public func callAsFunction(_ image: Tensor, key: RandomKey?) throws -> Tensor {
+        try scaling.apply(to: pixels(image))
+    }
+}
+
+/// How videos are prepared for evaluation.
+public struct VideoPreparation: Sendable, Hashable {
+    /// How many frames a clip has.
+    public var frameCount: Int
+    /// What frames are resized to.
+    public var resize: ResizeTarget
+    /// The middle that is cut out then; everything when `nil`.
+    public var crop: ImageSize?
+    /// What follows.
+    public var scaling: PixelScaling
+
+    /// A preparation.
+    public init(
+        frameCount: Int, resize: ResizeTarget, crop: ImageSize? = nil, scaling: PixelScaling = .kinetics
+    ) {
+        self.frameCount = frameCount
+        self.resize = resize
+        self.crop = crop
+        self.scaling = scaling
+    }
+
+    init(_ fields: JSONFields) throws {
+        try fields.rejectUnknown(known: ["frames", "resize", "longest", "crop", "mean", "std"])
+        frameCount = try fields.integer("frames", in: 1...1 << 16)
+        resize = try fields.resizeTarget()
+        crop = try fields.crop()
+        scaling = try fields.scaling(channels: 3, default: .kinetics)
+    }
+
+    /// The object that is read.
+    public var json: JSONValue {
+        .object(
+            JSONObject([("frames", .integer(frameCount))] + resize.members + crop.members + scaling.members))
+    }
+
+    /// Prepares one clip: frames at even steps, resized, cut and normalised.
+    ///
+    /// - Parameter video: `[frames, height, width, 3]`, `uint8`.
+    /// - Returns: `[3, frameCount, height, width]`, `float32`.
+    /// - Throws: ``TransformError`` for another shape or type.
+    public func callAsFunction(_ video: Tensor) throws -> Tensor {
+        if crop == nil, case .exactly(let size) = resize {
+            return try VideoTransform(frameCount: frameCount, size: size, scaling: scaling)(video)
+        }
+        guard video.rank == 4, video.dtype == .uint8, video.shape[3] == 3, video.count > 0 else {
+            throw TransformError(
+                "A video is uint8 of shape [frames, height, width, 3], not \(video.dtype.rawValue) of shape "
+                    + "\(video.shape).")
+        }
+        let frames = video.shape[0]
+        let scale = Float(frames) / Float(frameCount)
+        let chosen = (0..<frameCount).map {
+            video.selected(0, frames == frameCount ? $0 : min(frames - 1, Int(Float($0) * scale)))
+        }
+        let whole = resize.size(of: ImageSize(height: video.shape[1], width: video.shape[2]))
+        return try OmnivoreVideoTransform(
+            cropSize: crop ?? whole, resize: resize, scaling: scaling, isTraining: false)(stacked(chosen))
+    }
+}
+
+/// How pictures with depth are prepared for evaluation.
+public struct DepthPreparation: Sendable, Hashable {
+    /// What becomes 1.
+    public var maximum = 75.0
+    /// What nearer depths are raised to.
+    public var minimum = 0.01
+    /// What the shorter side is resized to.
+    public var resizeSize = 256
+    /// The side of the middle that is cut out.
+    public var cropSize = 224
+    /// What follows.
+    public var scaling = PixelScaling.depth
+
+    /// Omnivore's.
+    public init() {}
+
+    init(_ fields: JSONFields) throws {
+        try fields.rejectUnknown(known: ["maximum", "minimum", "resize", "crop", "mean", "std"])
+        maximum = try fields.double("maximum", default: maximum)
+        minimum = try fields.double("minimum", default: minimum)
+        resizeSize = try fields.integer("resize", in: 1...longestSide, default: resizeSize)
+        cropSize = try fields.integer("crop", in: 1...longestSide, default: cropSize)
+        scaling = try fields.scaling(channels: 4, default: scaling)
+        guard maximum > 0 else { throw fields.mismatch("maximum", mustBe: "a number above 0") }
+    }
+
+    /// The object that is read.
+    public var json: JSONValue {
+        .object(
+            JSONObject(
+                [
+                    ("maximum", .number(maximum)), ("minimum", .number(minimum)), ("resize", .integer(resizeSize)),
+                    ("crop", .integer(cropSize)),
+                ] + scaling.members))
+    }
+
+    /// Prepares one picture with depth; see ``OmnivoreDepthTransform/callAsFunction(_:key:)``.
+    public func callAsFunction(_ image: Tensor) throws -> Tensor {
+        try OmnivoreDepthTransform(
+            cropSize: cropSize, resizeSize: resizeSize,
+            depth: DepthScaling(maximum: maximum, minimum: minimum, isCutOff: true), scaling: scaling,
+            isTraining: false)(image)
+    }
+}
+
+/// How texts are prepared.
+public struct TextPreparation: Sendable, Hashable {
+    /// Which tokenizer's ids, and what goes around them.
+    public enum Kind: String, Sendable, CaseIterable { case clip, bert, roberta }
+
+    /// Which ids.
+    public var kind: Kind
+    /// How many ids a text may have; any number when `nil`.
+    public var contextLength: Int?
+    /// Whether all texts are filled up to that number.
+    public var padsToLength: Bool
+    /// Whether BERT's separator ends a text.
+    public var addsSeparator = true
+    /// Whether punctuation is taken out first, as ALBEF does.
+    public var removesPunctuation = false
+    /// Which part of a text that is too long BERT's keep.
+    public var truncation = BERTTextTransform.Truncation.text
+
+    /// A preparation.
+    public init(_ kind: Kind, contextLength: Int?, padsToLength: Bool) {
+        self.kind = kind
+        self.contextLength = contextLength
+        self.padsToLength = padsToLength
+    }
+
+    init(_ fields: JSONFields) throws {
+        try fields.rejectUnknown(
+            known: ["kind", "context_length", "pads", "separator", "removes_punctuation", "truncation"])
+        let kind = try fields.string("kind", oneOf: Kind.allCases.map(\.rawValue))
+        self.kind = Kind(rawValue: kind) ?? .clip
+        contextLength =
+            fields.has("context_length") ? try fields.integer("context_length", in: 2...1 << 20) : nil
+        padsToLength = try fields.bool("pads", default: self.kind == .clip)
+        addsSeparator = try fields.bool("separator", default: true)
+        removesPunctuation = try fields.bool("removes_punctuation", default: false)
+        let truncation = try fields.string(
+            "truncation", oneOf: BERTTextTransform.Truncation.allCases.map(\.rawValue), default: "text")
+        self.truncation = BERTTextTransform.Truncation(rawValue: truncation) ?? .text
+        guard contextLength != nil || (!padsToLength && self.kind != .clip) else {
+            throw fields.mismatch("context_length", mustBe: "an integer where texts are filled up")
+        }
+    }
+
+    /// The object that is read.
+    public var json: JSONValue {
+        var object = JSONObject([("kind", .string(kind.rawValue))])
+        if let contextLength { object["context_length"] = .integer(contextLength) }
+        object["pads"] = .bool(padsToLength)
+        if !addsSeparator { object["separator"] = false }
+        if removesPunctuation { object["removes_punctuation"] = true }
+        if truncation != .text { object["truncation"] = .string(truncation.rawValue) }
+        return .object(object)
+    }
+
+    /// The ids of texts, filled to one length: `[texts, length]`, `int64`, and 1 where a token stands, 0 for filling.
+    ///
+    /// - Throws: ``TransformError`` for no text, or a tokenizer of another kind.
+    public func callAsFunction(
+        _ texts: [String], tokenizer: any Tokenizer
+    ) throws -> (ids: Tensor, attentionMask: Tensor) {
+        switch (kind, tokenizer) {
+        case (.clip, let tokenizer as CLIPTokenizer):
+            let ids = try CLIPTextTransform(tokenizer: tokenizer, contextLength: contextLength ?? 77)(texts)
+            // The end's id is the largest: what follows its first place is filling.
+            let rows = ids.scalars(Int64.self)
+            let length = ids.shape[1]
+            let mask = (0..<texts.count).flatMap { row -> [Int64] in
+                let values = rows[row * length..<(row + 1) * length]
+                let end = (values.firstIndex(of: Int64(tokenizer.endID)) ?? values.endIndex - 1) - values.startIndex
+                return (0..<length).map { $0 <= end ? 1 : 0 }
+            }
+            return (ids, Tensor(mask, shape: ids.shape))
+        case (.bert, let tokenizer as WordPieceTokenizer):
+            let out = try BERTTextTransform(
+                tokenizer: tokenizer, maximumLength: contextLength, truncation: truncation,
+                padsToMaximum: padsToLength, addsSeparator: addsSeparator, removesPunctuation: removesPunctuation)(
+                    texts)
+            return (out.ids, out.attentionMask)
+        case (.roberta, let tokenizer as ByteBPETokenizer):
+            let out = try RoBERTaTextTransform(tokenizer: tokenizer, maximumLength: contextLength ?? 512)(texts)
+            return (
+                out.ids, Tensor(out.paddingMask.scalars(Bool.self).map { $0 ? 0 : 1 as Int64 }, shape: out.ids.shape)
+            )
+        default:
+            throw TransformError(
+                "Texts of the kind \(kind.rawValue) cannot be prepared with a tokenizer of the kind \(tokenizer.name).")
+        }
+    }
+}

@@ -1,0 +1,77 @@
+import Foundation
+import Media
+import Tensors
+import Testing
+
+@testable import Transforms
+
+@Suite("Pictures from files")
+struct DecodingTests {
+    private static func read(_ name: String, isUpright: Bool = false) throws -> Tensor {
+        try readImage(
+            MediaSource(Reference.folder.appendingPathComponent("pictures").appendingPathComponent(name)),
+            isUpright: isUpright)
+    }
+
+    @Test(
+        "files that lose nothing give Pillow's pixels",
+        arguments: [
+            "rgb.png", "rgba.png", "gray.png", "gray_alpha.png", "palette.png", "palette_clear.png", "bits.png",
+            "lossless.webp", "plain.bmp",
+        ])
+    func exact(_ name: String) throws {
+        #expect(largest(try Self.read(name), try Reference.tensor("decoded/\(name)")) == 0)
+    }
+
+    @Test(
+        "JPEG and WebP decoders differ by a few levels",
+        arguments: [
+            ("full.jpg", 3.0), ("halved.jpg", 8), ("gray.jpg", 1), ("cmyk.jpg", 4), ("rotated.jpg", 3),
+            ("progressive.jpg", 8), ("lossy.webp", 6),
+        ])
+    func close(_ name: String, _ limit: Double) throws {
+        let difference = largest(try Self.read(name), try Reference.tensor("decoded/\(name)"))
+        print("DIFFERENCE \(name) \(difference)")
+        #expect(difference <= limit)
+    }
+
+    @Test("16-bit samples are scaled to 8")
+    func deep() throws {
+        let colours = largest(try Self.read("rgb16.png"), try Reference.tensor("decoded/rgb16.png"))
+        print("DIFFERENCE rgb16.png \(colours)")
+        #expect(colours <= 1)
+        // Pillow shows 16-bit gray as white wherever it is above 255.
+        #expect(try Reference.tensor("decoded/gray16.png").scalars(UInt8.self).filter { $0 < 255 }.count < 200)
+        let gray = try Self.read("gray16.png").sliced(2, 0..<1).squeezed(2)
+        let difference = largest(gray, try Reference.tensor("decoded/gray16.exact"))
+        print("DIFFERENCE gray16.png \(difference)")
+        #expect(difference <= 1)
+    }
+
+    @Test("a turned picture is upright where that is asked for")
+    func orientation() throws {
+        #expect(try Self.read("rotated.jpg").shape == [22, 30, 3])
+        #expect(try Self.read("rotated.jpg", isUpright: true).shape == [30, 22, 3])
+    }
+
+    @Test("a picture and its depth become four planes")
+    func depth() throws {
+        func source(_ name: String) -> MediaSource {
+            MediaSource(Reference.folder.appendingPathComponent("pictures/\(name)"))
+        }
+        let found = try readImageWithDepth(
+            source("rgb.png"), depth: source("gray16.png"), baseline: 0.075, focalLength: 500)
+        #expect(found.shape == [4, 22, 30])
+        // Levels as Pillow reads them, in millimetres.
+        let levels = try Reference.tensor("decoded/gray16.exact").scalars(Float.self).map { ($0 * 257).rounded() }
+        let disparities = found.selected(0, 3).scalars(Float.self)
+        for (level, disparity) in zip(levels, disparities) where level > 0 {
+            #expect(abs(disparity - 37.5 / (level / 1000)) <= 1e-4 * disparity)
+        }
+        #expect(levels.contains { $0 > 40_000 })
+        let message = sentence {
+            _ = try readImageWithDepth(source("rgb.png"), depth: source("rgba.png"), baseline: 1, focalLength: 1)
+        }
+        #expect(message?.contains("gray ones are needed") == true)
+    }
+}
