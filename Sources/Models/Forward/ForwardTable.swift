@@ -3,6 +3,6 @@ extension ForwardDoor {
     static let builders: [String: ForwardBuilder] = [
         layers, convolutions, attentions, transformers, encoders, fusions, losses, functions, vqvaes, multimodalGPTs,
         resNets, clip,
-        flava, albef, mdetr, omnivore, mugenRetrieval, registeredModels,
+        flava, albef, mdetr, boxes, omnivore, mugenRetrieval, registeredModels,
     ].reduce(into: [:]) { table, family in table.merge(family) { first, _ in first } }
 }
