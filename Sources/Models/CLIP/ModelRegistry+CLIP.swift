@@ -4,8 +4,9 @@ import Tensors
 
 extension ModelRegistry {
     /// CLIP's factories, and `clip` for one of any size.
-    static let clip: [Builder] =
-        [("clip", { @Sendable fields, key in try CLIPArguments.clip(fields, key) })] + CLIPConfiguration.named.map(published)
+    static let clip: [Builder] = [anyCLIP] + CLIPConfiguration.named.map { published($0.name, $0.configuration) }
+
+    private static let anyCLIP: Builder = ("clip", { fields, key in try CLIPArguments.clip(fields, key) })
 
     private static func published(_ name: String, _ configuration: CLIPConfiguration) -> Builder {
         // The two of torchvision were never published and take no arguments.
