@@ -129,7 +129,7 @@ public struct PretrainedModel {
         resizesPositions: Bool = false
     ) throws -> Module {
         let module = try ModelRegistry.unfilled(name, JSONFields(arguments, source: source))
-        var weights = weights
+        var weights = module is CLIP && OpenAICLIP.names(weights) ? OpenAICLIP.renamed(weights) : weights
         for table in ForeignPositions.all(in: weights, for: module) {
             guard resizesPositions, let values = weights[table.key] else {
                 throw ModelError(

@@ -1,4 +1,5 @@
 import Checkpoints
+import Distributed
 import Foundation
 import JSON
 import Models
