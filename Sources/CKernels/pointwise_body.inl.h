@@ -419,6 +419,12 @@ CLONES void S(mm_adamw)(long n, T *restrict p, const T *restrict g, T *restrict 
     }
 }
 
+CLONES void S(mm_blend)(long n, T *restrict x, const T *restrict y, T keep, T weight) {
+// Both products are rounded, so that the bits do not depend on whether the compiler fuses one with the sum.
+#pragma STDC FP_CONTRACT OFF
+    EACH x[i] = x[i] * keep + y[i] * weight;
+}
+
 void S(mm_add_rows)(long rows, long width, long first, long last, const T *x, const int64_t *index, T *table) {
     for (long r = 0; r < rows; r++) {
         T *row = table + index[r] * width;

@@ -120,14 +120,26 @@ public struct PretrainedModel {
     ///   - file: where it comes from, for messages.
     ///   - matcher: renames and leniency.
     ///   - stored: what the weights of a GPT's linear layers are stored as.
+    ///   - resizesPositions: whether learned positions of images of another size are made to fit.
     /// - Returns: the module with its weights.
     /// - Throws: ``ModelError``, or ``CheckpointError`` with code `.stateDictMismatch`.
     public static func module(
         name: String, arguments: JSONObject, source: String, weights: [String: Tensor], file: String,
-        matcher: StateDictMatcher = StateDictMatcher(), stored: WeightPrecision = .float32
+        matcher: StateDictMatcher = StateDictMatcher(), stored: WeightPrecision = .float32,
+        resizesPositions: Bool = false
     ) throws -> Module {
         let module = try ModelRegistry.unfilled(name, JSONFields(arguments, source: source))
-        var weights = weights
+        var weights = module is CLIP && OpenAICLIP.names(weights) ? OpenAICLIP.renamed(weights) : weights
+        for table in ForeignPositions.all(in: weights, for: module) {
+            guard resizesPositions, let values = weights[table.key] else {
+                throw ModelError(
+                    .invalidInput,
+                    "'\(table.key)' in \(file) has positions for \(table.side) x \(table.side) patches, and this model's "
+                        + "images have \(table.rows) x \(table.columns); give the image size that the weights were trained "
+                        + "for, or make them fit with 'mmgen convert --resize-positions'.")
+            }
+            weights[table.key] = table.resized(values)
+        }
         let reduced = try reducedLayers(of: module, stored: stored, weights: &weights, source: source, file: file)
         try assign(weights, to: module, file: file, matcher: matcher, besides: Set(reduced.map(\.key)))
         for (_, layer, rows) in reduced { layer.reduce(to: rows) }
@@ -160,6 +172,8 @@ public struct PretrainedModel {
         let expected = module.stateDictionary.filter { !taken.contains($0.key) }.map { key, value in
             StateDictMatcher.Entry(key, shape: value.shape, dtype: value.dtype)
         }
+        var matcher = matcher
+        matcher.renames += module.renames
         let match = try matcher.match(expected.sorted { $0.key < $1.key }, with: weights, source: file)
         try module.assign(match.tensors)
     }

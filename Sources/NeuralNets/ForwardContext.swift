@@ -74,7 +74,7 @@ public final class ForwardContext {
     func reservedKey(_ purpose: String) -> RandomKey { key.derived(purpose, draws + 1) }
 
     /// Hands over what a module observed in this pass: to whoever gathers it, or to the module itself.
-    func observe(_ observation: PassObservation) {
+    public func observe(_ observation: PassObservation) {
         guard let observations else { return observation.applyAlone() }
         observations.add(observation)
     }

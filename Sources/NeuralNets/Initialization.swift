@@ -3,6 +3,8 @@ import Tensors
 /// First values of parameters, as PyTorch chooses them.
 public enum Initialization {
     @TaskLocal static var isSkipped = false
+    /// Whether first values are not made, since they are about to be replaced.
+    public static var isSkipping: Bool { isSkipped }
 
     /// Builds a module whose parameters are about to be loaded, or only counted: each is one number seen everywhere, so
     /// that the largest model takes no memory.
@@ -25,6 +27,21 @@ public enum Initialization {
     public static func normal(_ shape: [Int], deviation: Double, key: RandomKey) -> Tensor {
         if isSkipped { return constant(0, shape) }
         return Tensor.normal(shape, key: key, deviation: deviation)
+    }
+
+    /// Normal with mean 0, without what lies beyond `limit` on either side (PyTorch's `trunc_normal_`).
+    public static func truncatedNormal(_ shape: [Int], deviation: Double, limit: Double = 2, key: RandomKey) -> Tensor {
+        if isSkipped { return constant(0, shape) }
+        var values = Tensor.normal(shape, key: key, deviation: deviation).scalars(Float.self)
+        var beyond = values.indices.filter { Double(abs(values[$0])) > limit }
+        var round = 0
+        while !beyond.isEmpty {
+            round += 1
+            let again = Tensor.normal([beyond.count], key: key.derived("again", round), deviation: deviation)
+            for (index, value) in zip(beyond, again.scalars(Float.self)) { values[index] = value }
+            beyond = beyond.filter { Double(abs(values[$0])) > limit }
+        }
+        return Tensor(values, shape: shape)
     }
 
     /// PyTorch's default for linear and convolution weights: Kaiming uniform with a = √5, that is ±1/√fanIn

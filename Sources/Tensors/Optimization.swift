@@ -77,9 +77,31 @@ extension Tensor {
     }
 
     /// `self = self * (1 - weight) + other * weight`, in place.
+    ///
+    /// Nothing else may hold this tensor's memory meanwhile, or it is copied.
     public mutating func blend(_ other: Tensor, weight: Double) {
+        requireSame(self, other, "blend")
+        requireReal(self, "blend")
         precondition(other.shape == shape, "blend: \(other.shape) does not fit \(shape)")
-        self = withoutGradients { detached * (1 - weight) + other.detached * weight }
+        let source = other.detached.contiguous()
+        let (count, type) = (self.count, dtype)
+        withUnsafeMutableBytes { target in
+            source.withUnsafeBytes { source in
+                guard let x = target.baseAddress, let y = source.baseAddress else { return }
+                parallelRanges(count, grain: elementGrain) { range in
+                    let first = range.lowerBound
+                    if type == .float32 {
+                        mm_blend_f32(
+                            range.count, x.assumingMemoryBound(to: Float.self) + first,
+                            y.assumingMemoryBound(to: Float.self) + first, Float(1 - weight), Float(weight))
+                    } else {
+                        mm_blend_f64(
+                            range.count, x.assumingMemoryBound(to: Double.self) + first,
+                            y.assumingMemoryBound(to: Double.self) + first, 1 - weight, weight)
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -181,17 +181,14 @@ public final class Trainer {
     private func makeStep(
         _ step: Int, _ loader: DataLoader<PassData>, _ log: RunLog?
     ) throws -> Metrics? {
-        // The first pass gives a codebook its first values at once.
-        let buffers =
-            settings.nonFinite == .skip
-            ? Dictionary(uniqueKeysWithValues: task.module.buffers.map { ($0.key, $0.buffer.wrappedValue) }) : [:]
+        let before = settings.nonFinite == .skip ? movedByPasses() : [:]
         let (metrics, problem) = try clock.step { try computeStep(step, loader, &$0) }
         guard let problem else {
             progress.skippedInRow = 0
             return metrics
         }
         guard settings.nonFinite == .skip else { throw problem.error("the last checkpoint is kept") }
-        try task.module.assign(buffers)
+        try task.module.assign(before)
         progress.skipped += 1
         progress.skippedInRow += 1
         guard progress.skippedInRow < settings.maxSkippedSteps else {
@@ -202,6 +199,16 @@ public final class Trainer {
             kind: "skipped", step: step + 1,
             [("total", Double(progress.skipped)), ("in_row", Double(progress.skippedInRow))])
         return nil
+    }
+
+    /// What passes move at once: the first one gives a codebook its first values, and momentum twins, parameters that are
+    /// not trained, take their step.
+    private func movedByPasses() -> [String: Tensor] {
+        var values = Dictionary(uniqueKeysWithValues: task.module.buffers.map { ($0.key, $0.buffer.wrappedValue) })
+        for (key, parameter) in task.module.parameters where !parameter.isTrainable {
+            values[key] = parameter.wrappedValue.detached
+        }
+        return values
     }
 
     /// Gradients of a step's items, and the update with them unless something in them is no finite number.

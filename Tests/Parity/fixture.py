@@ -148,7 +148,7 @@ def evaluate(target, inputs, method, args, mode, cotangents):
     before = {}
     if is_module:
         target.train(mode == "train")
-        before = copied(dict(target.named_buffers()))
+        before = copied(moving(target))
         for parameter in target.parameters():
             parameter.grad = None
     inputs = {key: value.clone().requires_grad_(cotangents is not None and is_float(value))
@@ -171,26 +171,34 @@ def evaluate(target, inputs, method, args, mode, cotangents):
             if value.grad is not None:
                 expected["grad.input." + name] = value.grad
     if is_module and mode == "train":
-        for name, value in target.named_buffers():
+        for name, value in moving(target).items():
             if not torch.equal(value, before[name]):
                 expected["buffer." + name] = value
     return copied(expected)
 
 
+def moving(module):
+    """What a call can change: buffers, and parameters that are not trained (momentum twins)."""
+    frozen = {name: value for name, value in module.named_parameters() if not value.requires_grad}
+    return {**dict(module.named_buffers()), **frozen}
+
+
 def positional_lists(inputs):
-    """`name.0`, `name.1`, ... become one list argument, `name.0.0` and so on lists of lists."""
+    """`name.0`, `name.1`, ... become one list argument, `name.0.0` and so on lists of lists, `name.word` a dict."""
     out = {}
     for key, value in inputs.items():
-        head, *indices = key.split(".")
-        if not indices:
+        head, *rest = key.split(".")
+        if not rest:
             out[key] = value
-            continue
-        target = out.setdefault(head, [])
-        for index in map(int, indices[:-1]):
-            if index == len(target):
-                target.append([])
-            target = target[index]
-        target.append(value)
+        elif not rest[0].isdigit():
+            out.setdefault(head, {})[".".join(rest)] = value
+        else:
+            target = out.setdefault(head, [])
+            for index in map(int, rest[:-1]):
+                if index == len(target):
+                    target.append([])
+                target = target[index]
+            target.append(value)
     return out
 
 

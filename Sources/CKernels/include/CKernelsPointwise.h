@@ -69,7 +69,9 @@ enum mm_dtype { MM_F32, MM_F64, MM_BF16, MM_F16, MM_I64, MM_I32, MM_U8, MM_BOOL 
     void mm_nearest_##S(long rows, long count, const T *products, const T *half_norms, int64_t *index);                \
     /* one AdamW step (decoupled decay), moments in place */                                                           \
     void mm_adamw_##S(long n, T *p, const T *g, T *m, T *v, double rate, double beta1, double beta2, double epsilon,   \
-                      double decay, double correction1, double correction2, double gradient_scale, int coupled_decay);
+                      double decay, double correction1, double correction2, double gradient_scale, int coupled_decay); \
+    /* x = x * keep + y * weight */                                                                                    \
+    void mm_blend_##S(long n, T *x, const T *y, T keep, T weight);
 
 MM_POINTWISE(float, f32)
 MM_POINTWISE(double, f64)

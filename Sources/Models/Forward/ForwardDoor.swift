@@ -90,6 +90,7 @@ public enum ForwardDoor {
                 "'\(request.name)' has no method '\(request.method)'; it has: "
                     + target.methods.keys.sorted().joined(separator: ", ") + ".")
         }
+        let frozen = target.module?.parameters.filter { !$0.parameter.isTrainable } ?? []
         // Tokenizers are frozen inside a GPT; whoever asks for gradients here means all of them.
         if request.wantsGradients { target.module?.setTrainable(true) }
         let (inputs, cotangents) = separated(request)
@@ -99,7 +100,13 @@ public enum ForwardDoor {
         let call = ForwardCall(
             inputs: inputs, arguments: JSONFields(request.args, source: "the arguments"), context: context)
         try method.rejectUnknown(call)
-        let before = isTraining ? target.module?.buffers.map { ($0.key, $0.buffer.wrappedValue) } ?? [] : []
+        /// What a call in training can change: buffers, and parameters that are not trained, such as momentum twins.
+        func moving() -> [(key: String, value: Tensor)] {
+            guard isTraining else { return [] }
+            return (target.module?.buffers ?? []).map { ($0.key, $0.buffer.wrappedValue) }
+                + frozen.map { ($0.key, $0.parameter.wrappedValue.detached) }
+        }
+        let before = moving()
 
         let outputs: [String: Tensor]
         var gradients: [String: Tensor] = [:]
@@ -112,10 +119,8 @@ public enum ForwardDoor {
 
         var result = outputs.mapValues { $0.detached.contiguous() }
         result.merge(gradients) { first, _ in first }
-        let after = Dictionary(
-            uniqueKeysWithValues: (target.module?.buffers ?? []).map { ($0.key, $0.buffer.wrappedValue) })
-        for (key, old) in before {
-            if let new = after[key], !hasSameBits(old, new) { result["buffer.\(key)"] = new.contiguous() }
+        for (old, new) in zip(before, moving()) where !hasSameBits(old.value, new.value) {
+            result["buffer.\(new.key)"] = new.value.contiguous()
         }
         return result
     }
@@ -148,7 +153,7 @@ public enum ForwardDoor {
         var target = try Initialization.skipped { try builder(fields, key) }
         try target.module?.requireMemory(for: "A '\(request.name)' of these arguments")
         if let weights = request.weights {
-            let match = try StateDictMatcher().match(
+            let match = try StateDictMatcher(renames: target.module?.renames ?? []).match(
                 entries(target.module), with: weights, source: request.weightsSource)
             try target.module?.assign(match.tensors)
         } else {

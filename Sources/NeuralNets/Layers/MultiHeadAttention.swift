@@ -94,12 +94,13 @@ public final class MultiHeadAttention: Module {
     /// The projections, which are read by attention only; of self-attention in inference one product, whose columns have
     /// the bits of three.
     private func projected(
-        _ x: Tensor, _ source: Tensor?, _ options: AttentionOptions, _ context: ForwardContext
+        _ x: Tensor, _ source: Tensor?, _ rows: [Int]?, _ options: AttentionOptions, _ context: ForwardContext
     ) -> (query: Tensor, key: Tensor, value: Tensor) {
         guard context.precision != .float32 || source != nil else { return projected(x) }
         let x = context.operand(x)
         let source = source.map { context.operand($0) } ?? x
-        let parts = (query(x), key(source), value(source))
+        var parts = (query(x), key(source), value(source))
+        if let rows { (parts.1, parts.2) = (parts.1.entries(rows), parts.2.entries(rows)) }
         // Probabilities that are seen or changed from outside come from float32 scores.
         if options.seesScores { return parts }
         return (context.operand(parts.0), context.operand(parts.1), context.operand(parts.2))
@@ -118,12 +119,15 @@ public final class MultiHeadAttention: Module {
     /// - Parameters:
     ///   - x: `[batch, d1, ..., dn, width]`.
     ///   - source: `[batch, e1, ..., em, key width]`.
+    ///   - sourceRows: which entry of the source each entry of `x` reads, where several read one: its keys and values are
+    ///     made once. The batch of the source is then its own.
     ///   - options: mask, head mask, whether to return the probabilities.
     /// - Returns: the result, shaped like `x`, and the probabilities if asked for.
     public func callAsFunction(
-        _ x: Tensor, source: Tensor? = nil, options: AttentionOptions = AttentionOptions(), _ context: ForwardContext
+        _ x: Tensor, source: Tensor? = nil, sourceRows: [Int]? = nil, options: AttentionOptions = AttentionOptions(),
+        _ context: ForwardContext
     ) -> (output: Tensor, weights: Tensor?) {
-        let (queries, keys, values) = projected(x, source, options, context)
+        let (queries, keys, values) = projected(x, source, sourceRows, options, context)
         let drop = attentionDropout(dropout, context)
         if case .axial(let axis) = pattern, options.isPlain {
             return (output(attendInPlace(queries, keys, values, axis: axis, dropout: drop), context), nil)
