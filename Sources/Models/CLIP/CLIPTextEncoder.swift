@@ -65,6 +65,7 @@ public final class CLIPTextEncoder: Module, EmbeddingEncoder {
             })
         lnFinal = LayerNorm(width)
         projection = Linear(width, configuration.embeddingDimension, bias: false, key: random.derived("projection"))
+        super.init()
         if usesCLIPValues { drawCLIPValues(random.derived("published")) }
     }
 
