@@ -151,6 +151,11 @@ void mm_conv_backward_weights_f32(const mm_conv *shape, const float *x, const fl
 
 // ---- Attention -------------------------------------------------------------------------------------------------------
 
+long mm_attention_bias_parts(const mm_attention *shape) {
+    enum { most_parts = 8 };
+    return shape->bias_step[0] != 0 || shape->batch < most_parts ? shape->batch : most_parts;
+}
+
 void mm_attention_forward_f32(const mm_attention *shape, const float *q, const float *k, const float *v, float *o,
                               float *statistics) {
     mm_current_variant()->attention_forward(shape, MM_F32, q, k, v, o, statistics);

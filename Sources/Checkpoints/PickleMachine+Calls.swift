@@ -69,8 +69,11 @@ extension PickleMachine {
         }
     }
 
-    /// What stands for a persistent id: a storage.
+    /// What stands for a persistent id: a storage, or in legacy files a module's class beside its source.
     mutating func persistent(_ id: PickleItem) throws -> PickleItem {
+        if let items = elements(id), items.count >= 2, case .string("module") = items[0], case .global = items[1] {
+            return items[1]
+        }
         guard let items = elements(id), items.count >= 5, case .string("storage") = items[0],
             case .global(let type) = items[1], let key = keyText(items[2]),
             case .integer(let count) = items[4], count >= 0

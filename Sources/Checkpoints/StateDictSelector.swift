@@ -1,7 +1,7 @@
 import JSON
 import Tensors
 
-/// Finds the state dict inside what a pickle holds.
+/// Finds the state dict inside what a pickle holds; of a module that was pickled whole, what would be its state dict.
 ///
 /// With ``ReadOptions/stateDictKey``, that member. Without it: the root when tensors stand directly in it; else the
 /// first of `state_dict`, `model_state_dict`, `model`, `module`, `net`, `weights`, `params`, `model_ema`, `ema` that is
@@ -16,7 +16,8 @@ struct StateDictSelector {
 
     /// The tensors of the chosen dict as a checkpoint; everything else is kept in `content` and listed as skipped.
     func checkpoint(_ root: PickleValue, format: Checkpoint.Format) throws -> Checkpoint {
-        let (chosen, place) = try select(root)
+        let (selected, place) = try select(root.stateOfModule ?? root)
+        let chosen = selected.stateOfModule ?? selected
         var collector = Collector(path: path)
         switch chosen {
         case .tensor(let tensor): collector.tensors.append(("tensor", tensor))

@@ -5,8 +5,14 @@ import Tensors
 public protocol DualEncoder: Module {
     /// What it looks at.
     var sight: Sight { get }
-    /// The size of an embedding.
-    var embeddingWidth: Int { get }
+    /// The height and width that it looks at; `nil` for any.
+    var sightSize: [Int]? { get }
+    /// How many ids a text has, filled up; `nil` for any number up to ``longestText``.
+    var textLength: Int? { get }
+    /// The most ids that a text may have.
+    var longestText: Int { get }
+    /// How many ids there are.
+    var vocabularySize: Int { get }
 
     /// The embeddings of pictures or clips.
     ///

@@ -8,7 +8,7 @@ public enum ModelRegistry {
     /// A factory's name, and what makes its model from its keyword arguments.
     typealias Builder = (name: String, build: @Sendable (JSONFields, RandomKey) throws -> Module)
 
-    private static let builders = generators + clip + flava + albef + mdetr + omnivore + mugenRetrieval
+    private static let builders = generators + encoders + clip + flava + albef + mdetr + omnivore + mugenRetrieval
 
     private static let generators: [Builder] = [
         ("video_vqvae", { fields, key in VQVAE(try videoVQVAE(fields), random: key) }),

@@ -172,6 +172,8 @@ public struct PretrainedModel {
         let expected = module.stateDictionary.filter { !taken.contains($0.key) }.map { key, value in
             StateDictMatcher.Entry(key, shape: value.shape, dtype: value.dtype)
         }
+        var matcher = matcher
+        matcher.renames += module.renames
         let match = try matcher.match(expected.sorted { $0.key < $1.key }, with: weights, source: file)
         try module.assign(match.tensors)
     }

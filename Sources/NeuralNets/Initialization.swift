@@ -29,6 +29,21 @@ public enum Initialization {
         return Tensor.normal(shape, key: key, deviation: deviation)
     }
 
+    /// Normal with mean 0, without what lies beyond `limit` on either side (PyTorch's `trunc_normal_`).
+    public static func truncatedNormal(_ shape: [Int], deviation: Double, limit: Double = 2, key: RandomKey) -> Tensor {
+        if isSkipped { return constant(0, shape) }
+        var values = Tensor.normal(shape, key: key, deviation: deviation).scalars(Float.self)
+        var beyond = values.indices.filter { Double(abs(values[$0])) > limit }
+        var round = 0
+        while !beyond.isEmpty {
+            round += 1
+            let again = Tensor.normal([beyond.count], key: key.derived("again", round), deviation: deviation)
+            for (index, value) in zip(beyond, again.scalars(Float.self)) { values[index] = value }
+            beyond = beyond.filter { Double(abs(values[$0])) > limit }
+        }
+        return Tensor(values, shape: shape)
+    }
+
     /// PyTorch's default for linear and convolution weights: Kaiming uniform with a = √5, that is ±1/√fanIn
     /// (He et al. 2015, arXiv:1502.01852).
     public static func fanIn(_ shape: [Int], fanIn: Int, key: RandomKey) -> Tensor {

@@ -29,12 +29,14 @@ public struct AttentionMask: Sendable {
 ///   - value: `[batch, heads, keys, value width]`.
 ///   - scale: what scores are multiplied by; `1 / sqrt(width)` when `nil`.
 ///   - mask: which keys each query sees; a query that sees none yields zeros.
+///   - bias: added to the scaled scores, broadcastable to `[batch, heads, queries, keys]`; `float64` for `float64` queries,
+///     `float32` for others.
 ///   - dropout: the share of probabilities dropped, in `0..<1`, and the key of its random numbers.
 /// - Returns: `[batch, heads, queries, value width]`, laid out so that `transposed(1, 2)` is contiguous. Of operands that are
 ///   rounded (``Tensor/roundedOperand()``) the products are of rounded operands, and the result is one.
 public func scaledDotProductAttention(
     _ query: Tensor, _ key: Tensor, _ value: Tensor, scale: Double? = nil, mask: AttentionMask = .none,
-    dropout: (probability: Double, key: RandomKey)? = nil
+    bias: Tensor? = nil, dropout: (probability: Double, key: RandomKey)? = nil
 ) -> Tensor {
     requireSame(query, key, "attention")
     requireSame(query, value, "attention")
@@ -44,7 +46,8 @@ public func scaledDotProductAttention(
             && Array(query.shape[..<2]) == Array(key.shape[..<2]) && Array(key.shape[..<3]) == Array(value.shape[..<3])
             && query.shape[3] == key.shape[3],
         "attention: query \(query.shape), key \(key.shape) and value \(value.shape) do not fit")
-    let records = GradientMode.isEnabled && (query.node != nil || key.node != nil || value.node != nil)
+    let inputs = [query, key, value] + (bias.map { [$0] } ?? [])
+    let records = GradientMode.isEnabled && inputs.contains { $0.node != nil }
     // Gradients are laid out like what they belong to, so recording needs memory without gaps; a view into a cache is
     // read in place otherwise.
     let (q, k, v) =
@@ -56,10 +59,6 @@ public func scaledDotProductAttention(
     precondition(
         mask.keep.map { $0.dtype == .bool || $0.dtype == .uint8 } ?? true,
         "attention: a mask is bool, not \(mask.keep?.dtype.rawValue ?? "")")
-    precondition(
-        dropout.map { (0..<1).contains($0.probability) } ?? true,
-        "attention: dropout \(dropout?.probability ?? 0) is not in 0..<1")
-    let keep = mask.keep.map { $0.broadcast(to: [batch, heads, queries, keys]) }
     var shape = mm_attention()
     shape.batch = batch
     shape.heads = heads
@@ -73,75 +72,164 @@ public func scaledDotProductAttention(
     shape.o_step = attentionSteps(output)
     shape.scale = scale ?? 1 / Double(q.shape[3]).squareRoot()
     shape.causal = mask.isCausal ? 1 : 0
-    let dense = keep.map { $0.strides[3] == 1 || keys == 1 ? $0 : $0.contiguous() }
-    if let dense { shape.mask_step = attentionSteps(dense) }
-    if let dropout, dropout.probability > 0 {
-        shape.dropout = dropout.probability
-        shape.seed = dropout.key.seed
-        shape.stream = dropout.key.stream
+    shape.setDropout(dropout)
+    let whole = [batch, heads, queries, keys]
+    let keep = mask.keep.map { mask in
+        let keep = mask.broadcast(to: whole)
+        return keep.strides[3] == 1 || keys == 1 ? keep : keep.contiguous()
     }
+    if let keep { shape.mask_step = attentionSteps(keep) }
+    let operands = AttentionOperands(q: q, k: k, v: v, keep: keep, bias: shape.setBias(bias, whole, q.dtype))
     let statistics = Tensor(uninitialized: [batch, heads, queries], dtype: q.dtype == .float64 ? .float64 : .float32)
-    if output.count > 0 {
-        withTensors(q, k, v, dense) {
-            shape.mask = dense.map { $0.pointer(UInt8.self) }
-            if q.dtype == .float32 {
-                // Without gradients the row-invariant kernel serves, so that prefill, decoding and batches agree bit for bit.
-                if !records && dense == nil && shape.dropout == 0 {
-                    mm_attention_cached_f32(
-                        &shape, q.pointer(Float.self), k.pointer(Float.self), v.pointer(Float.self),
-                        output.mutablePointer(Float.self))
-                } else {
-                    mm_attention_forward_f32(
-                        &shape, q.pointer(Float.self), k.pointer(Float.self), v.pointer(Float.self),
-                        output.mutablePointer(Float.self), statistics.mutablePointer(Float.self))
-                }
-            } else if q.dtype == .bfloat16 {
+    // Without gradients the row-invariant kernel serves, so that prefill, decoding and batches agree bit for bit.
+    if !records && keep == nil && bias == nil && shape.dropout == 0 && q.dtype == .float32 {
+        if output.count > 0 {
+            withTensors(q, k, v) {
+                mm_attention_cached_f32(
+                    &shape, q.pointer(Float.self), k.pointer(Float.self), v.pointer(Float.self),
+                    output.mutablePointer(Float.self))
+            }
+        }
+        return output
+    }
+    operands.forward(shape, output: output, statistics: statistics)
+    let (description, result, needsBias) = (shape, output, bias?.node != nil)
+    return output.recorded(from: inputs) { gradient in
+        let type = statistics.dtype
+        let go = gradient.transposed(1, 2).contiguous().cast(to: q.dtype)
+        let gradients = AttentionGradients(
+            q: q.emptyTwin(type), k: k.emptyTwin(type), v: v.emptyTwin(type),
+            bias: needsBias ? description.biasGradient(type) : nil)
+        operands.backward(description, output: result, statistics: statistics, of: go, to: gradients)
+        return [gradients.q, gradients.k, gradients.v]
+            + (bias.map { bias in [gradients.bias.map { $0.summed(to: bias.shape) }] } ?? [])
+    }
+}
+
+/// What the kernels read.
+struct AttentionOperands {
+    let q: Tensor
+    let k: Tensor
+    let v: Tensor
+    var keep: Tensor?
+    var bias: Tensor?
+    var places: Tensor?
+    var regions: Tensor?
+
+    /// Fills `output` and `statistics`.
+    func forward(_ description: mm_attention, output: Tensor, statistics: Tensor) {
+        guard output.count > 0 else { return }
+        withPointers(description) { shape in
+            switch q.dtype {
+            case .float32:
+                mm_attention_forward_f32(
+                    &shape, q.pointer(Float.self), k.pointer(Float.self), v.pointer(Float.self),
+                    output.mutablePointer(Float.self), statistics.mutablePointer(Float.self))
+            case .bfloat16:
                 mm_attention_forward_bf16(
                     &shape, q.pointer(UInt16.self), k.pointer(UInt16.self), v.pointer(UInt16.self),
                     output.mutablePointer(UInt16.self), statistics.mutablePointer(Float.self))
-            } else {
+            default:
                 mm_attention_forward_f64(
                     &shape, q.pointer(Double.self), k.pointer(Double.self), v.pointer(Double.self),
                     output.mutablePointer(Double.self), statistics.mutablePointer(Double.self))
             }
         }
     }
-    let description = shape
-    let result = output
-    return output.recorded(from: [query, key, value]) { gradient in
-        attentionGradient(description, q, k, v, dense, result, statistics, gradient)
+
+    /// Fills `gradients` from the gradient `go` of the result, which is laid out like it.
+    func backward(
+        _ description: mm_attention, output: Tensor, statistics: Tensor, of go: Tensor, to gradients: AttentionGradients
+    ) {
+        let (gq, gk, gv) = (gradients.q, gradients.k, gradients.v)
+        guard output.count > 0 else { return gradients.clear() }
+        withPointers(description) { shape in
+            withTensors(output, statistics, go) {
+                shape.bias_gradient = gradients.bias.map { $0.storage.pointer }
+                switch q.dtype {
+                case .float32:
+                    mm_attention_backward_f32(
+                        &shape, q.pointer(Float.self), k.pointer(Float.self), v.pointer(Float.self),
+                        output.pointer(Float.self), statistics.pointer(Float.self), go.pointer(Float.self),
+                        gq.mutablePointer(Float.self), gk.mutablePointer(Float.self), gv.mutablePointer(Float.self))
+                case .bfloat16:
+                    mm_attention_backward_bf16(
+                        &shape, q.pointer(UInt16.self), k.pointer(UInt16.self), v.pointer(UInt16.self),
+                        output.pointer(UInt16.self), statistics.pointer(Float.self), go.pointer(UInt16.self),
+                        gq.mutablePointer(Float.self), gk.mutablePointer(Float.self), gv.mutablePointer(Float.self))
+                default:
+                    mm_attention_backward_f64(
+                        &shape, q.pointer(Double.self), k.pointer(Double.self), v.pointer(Double.self),
+                        output.pointer(Double.self), statistics.pointer(Double.self), go.pointer(Double.self),
+                        gq.mutablePointer(Double.self), gk.mutablePointer(Double.self), gv.mutablePointer(Double.self))
+                }
+            }
+        }
+    }
+
+    private func withPointers(_ description: mm_attention, _ body: (inout mm_attention) -> Void) {
+        var shape = description
+        withExtendedLifetime(self) {
+            shape.mask = keep.map { $0.pointer(UInt8.self) }
+            shape.bias = bias.map(\.rawPointer)
+            shape.places = places.map { $0.pointer(Int32.self) }
+            shape.regions = regions.map { $0.pointer(Int32.self) }
+            body(&shape)
+        }
     }
 }
 
-private func attentionGradient(
-    _ description: mm_attention, _ q: Tensor, _ k: Tensor, _ v: Tensor, _ mask: Tensor?, _ output: Tensor,
-    _ statistics: Tensor, _ gradient: Tensor
-) -> [Tensor?] {
-    var shape = description
-    let type = statistics.dtype
-    let go = gradient.transposed(1, 2).contiguous().cast(to: q.dtype)
-    let (gq, gk, gv) = (q.emptyTwin(type), k.emptyTwin(type), v.emptyTwin(type))
-    guard output.count > 0 else { return [q, k, v].map { Tensor.zeros($0.shape, dtype: type) } }
-    withTensors(q, k, v, mask, output, statistics, go) {
-        shape.mask = mask.map { $0.pointer(UInt8.self) }
-        if q.dtype == .float32 {
-            mm_attention_backward_f32(
-                &shape, q.pointer(Float.self), k.pointer(Float.self), v.pointer(Float.self), output.pointer(Float.self),
-                statistics.pointer(Float.self), go.pointer(Float.self), gq.mutablePointer(Float.self),
-                gk.mutablePointer(Float.self), gv.mutablePointer(Float.self))
-        } else if q.dtype == .bfloat16 {
-            mm_attention_backward_bf16(
-                &shape, q.pointer(UInt16.self), k.pointer(UInt16.self), v.pointer(UInt16.self),
-                output.pointer(UInt16.self), statistics.pointer(Float.self), go.pointer(UInt16.self),
-                gq.mutablePointer(Float.self), gk.mutablePointer(Float.self), gv.mutablePointer(Float.self))
-        } else {
-            mm_attention_backward_f64(
-                &shape, q.pointer(Double.self), k.pointer(Double.self), v.pointer(Double.self),
-                output.pointer(Double.self), statistics.pointer(Double.self), go.pointer(Double.self),
-                gq.mutablePointer(Double.self), gk.mutablePointer(Double.self), gv.mutablePointer(Double.self))
+/// Where the kernels write gradients; fresh memory, of the types of sums.
+struct AttentionGradients {
+    let q: Tensor
+    let k: Tensor
+    let v: Tensor
+    /// In parts, see ``mm_attention_bias_parts``.
+    var bias: Tensor?
+
+    /// Zeros everywhere, where there is nothing to sum.
+    func clear() {
+        for part in [q, k, v] + (bias.map { [$0] } ?? []) where part.count > 0 {
+            part.write(Tensor.zeros(part.shape, dtype: part.dtype), axis: 0, at: 0)
         }
     }
-    return [gq, gk, gv]
+}
+
+extension mm_attention {
+    /// - Precondition: the share is in `0..<1`.
+    mutating func setDropout(_ dropout: (probability: Double, key: RandomKey)?) {
+        guard let given = dropout else { return }
+        precondition(
+            (0..<1).contains(given.probability), "attention: dropout \(given.probability) is not in 0..<1")
+        guard given.probability > 0 else { return }
+        self.dropout = given.probability
+        seed = given.key.seed
+        stream = given.key.stream
+    }
+
+    /// Notes how to read a bias of scores of the shape `whole`.
+    ///
+    /// - Returns: what to read.
+    mutating func setBias(_ bias: Tensor?, _ whole: [Int], _ type: DType) -> Tensor? {
+        guard let bias else { return nil }
+        let sums: DType = type == .float64 ? .float64 : .float32
+        precondition(
+            bias.dtype == sums,
+            "attention: the bias of \(type.rawValue) is \(sums.rawValue), not \(bias.dtype.rawValue)")
+        var running = bias.detached.contiguous()
+        if let last = running.shape.last, last != whole[3] {
+            running = running.broadcast(to: Array(running.shape.dropLast()) + [whole[3]]).contiguous()
+        }
+        let read = running.broadcast(to: whole)
+        bias_step = attentionSteps(read)
+        return read
+    }
+
+    /// Memory for the gradient of the bias, in parts.
+    func biasGradient(_ type: DType) -> Tensor {
+        var shape = self
+        return Tensor(uninitialized: [mm_attention_bias_parts(&shape), heads, queries, keys], dtype: type)
+    }
 }
 
 /// The steps of the first three axes, as the kernels want them.

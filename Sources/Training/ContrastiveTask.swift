@@ -55,7 +55,7 @@ public final class ContrastiveTask: GatheredTrainingTask {
     private let smoothing: Double
     private let key: RandomKey
     private let batch: Int
-    private let output: ModelOutput
+    private let output: (_ scale: @escaping () -> Double) -> ModelOutput
     public let gatheredGradients: GatheredGradients
 
     /// A task.
@@ -70,11 +70,12 @@ public final class ContrastiveTask: GatheredTrainingTask {
     ///   - smoothing: the share of the target spread over all pairs, in `0..<1`.
     ///   - key: of the parts that are cut out of clips.
     ///   - batch: how many clips are embedded at once in evaluation.
-    ///   - output: writes pictures and the finished model.
+    ///   - output: writes pictures and the finished model, given what asks for the learned scale of cosines.
     public init(
         _ model: any DualEncoder, loss: ContrastiveLossWithTemperature, training: Data, validation: Data?,
         prepare: @escaping Preparation, gatheredGradients: GatheredGradients = .global, smoothing: Double = 0,
-        key: RandomKey, batch: Int = 32, output: ModelOutput
+        key: RandomKey, batch: Int = 32,
+        output: @escaping (_ scale: @escaping () -> Double) -> ModelOutput
     ) {
         trained = Trained(model, loss)
         self.training = training
@@ -131,6 +132,8 @@ public final class ContrastiveTask: GatheredTrainingTask {
         )
     }
 
+    private var files: ModelOutput { output { self.scale } }
+
     // MARK: - Evaluation
 
     /// The embeddings of clips and of their captions, `[clips, width]` each.
@@ -160,7 +163,8 @@ public final class ContrastiveTask: GatheredTrainingTask {
         let captions = first.values.sorted()
         // How many wrong ones are at least as near as the nearest right one.
         let toSight = captions.map { caption in
-            let own = (0..<count).filter { groups[$0] == groups[caption] }.map { scores[caption * count + $0] }.max() ?? 0
+            let own =
+                (0..<count).filter { groups[$0] == groups[caption] }.map { scores[caption * count + $0] }.max() ?? 0
             return (0..<count).count { groups[$0] != groups[caption] && scores[caption * count + $0] >= own }
         }
         let toText = (0..<count).map { clip in
@@ -196,10 +200,10 @@ public final class ContrastiveTask: GatheredTrainingTask {
                     return clip.sliced(0, clip.shape[0] / 2..<clip.shape[0] / 2 + 1)
                 })
         }
-        return try [output.writeGrid(rows, to: path + ".png")]
+        return try [files.writeGrid(rows, to: path + ".png")]
     }
 
-    public func writeModel(to path: String) throws { try output.writeModel(trained.model, to: path) }
+    public func writeModel(to path: String) throws { try files.writeModel(trained.model, to: path) }
 }
 
 extension ContrastiveTask.Data {

@@ -116,7 +116,8 @@ public struct RetrievalIndex: Sendable {
             Item(name: try $0.string("name"), stamp: try $0.string("stamp", default: ""))
         }
         let table = (path as NSString).appendingPathComponent("embeddings.safetensors")
-        guard let embeddings = try CheckpointReader.read(FileBytes(path: table))["embeddings"], embeddings.dtype == .float32,
+        guard let embeddings = try CheckpointReader.read(FileBytes(path: table))["embeddings"],
+            embeddings.dtype == .float32,
             embeddings.shape == [items.count, width]
         else {
             throw UnderstandingError(

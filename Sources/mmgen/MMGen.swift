@@ -19,7 +19,8 @@ struct MMGen: ParsableCommand {
             TextToVideo.self, TextToImage.self, ContinueVideo.self, Encode.self, Decode.self, Reconstruct.self,
             TrainVQVAE.self, TrainGPT.self, Train.self, Config.self, Forward.self,
             Tokenize.self, Convert.self, Quantize.self, Inspect.self, Models.self, Bench.self,
-            Evaluate.self, EvaluateNetworks.self, Report.self, DataVerb.self,
+            Evaluate.self, EvaluateNetworks.self, Report.self, DataVerb.self, Classify.self, Embed.self, Retrieve.self,
+            Ground.self,
         ])
 
     /// Runs the command line; every way out of the program but a signal leads through here.

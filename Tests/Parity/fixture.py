@@ -184,19 +184,21 @@ def moving(module):
 
 
 def positional_lists(inputs):
-    """`name.0`, `name.1`, ... become one list argument, `name.0.0` and so on lists of lists."""
+    """`name.0`, `name.1`, ... become one list argument, `name.0.0` and so on lists of lists, `name.word` a dict."""
     out = {}
     for key, value in inputs.items():
-        head, *indices = key.split(".")
-        if not indices:
+        head, *rest = key.split(".")
+        if not rest:
             out[key] = value
-            continue
-        target = out.setdefault(head, [])
-        for index in map(int, indices[:-1]):
-            if index == len(target):
-                target.append([])
-            target = target[index]
-        target.append(value)
+        elif not rest[0].isdigit():
+            out.setdefault(head, {})[".".join(rest)] = value
+        else:
+            target = out.setdefault(head, [])
+            for index in map(int, rest[:-1]):
+                if index == len(target):
+                    target.append([])
+                target = target[index]
+            target.append(value)
     return out
 
 

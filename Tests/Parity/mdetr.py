@@ -1,4 +1,8 @@
-"""torchvision's residual networks; MDETR with its parts, losses and matcher. Run: python mdetr.py [PREFIX]"""
+"""torchvision's residual networks; MDETR with its parts, losses and matcher. Run: python mdetr.py [PREFIX ...]
+
+The losses, the matcher, the postprocessor and the evaluation of phrases are the peer's examples: its repository must be
+on the path (PYTHONPATH), and SciPy, PyCocoTools and PrettyTable be installed.
+"""
 import math
 import sys
 
@@ -87,7 +91,7 @@ def resnets():
     case("FrozenBatchNorm2d", "FrozenBatchNorm2d", dict(n=5), lambda: dict(x=randn(2, 5, 3, 4)), prepare=thaw)
     small = dict(block="Bottleneck", layers=[1, 1, 1, 1], stem_channels=2, num_classes=5, width_per_group=32)
     for label, norm in (("batch", "nn.BatchNorm2d"), ("frozen", "FrozenBatchNorm2d")):
-        for mode in ("eval", "train"):
+        for mode in ("eval", "train") if label == "batch" else ("eval",):
             case(f"ResNet-bottleneck-{label}-{mode}", "ResNet", dict(small, norm_layer=norm), images(2, 3, 33, 40),
                  mode=mode, prepare=thaw)
     case("ResNet-basic-eval", "ResNet", dict(block="BasicBlock", layers=[1, 2, 1, 1], stem_channels=2, num_classes=5),
@@ -138,6 +142,14 @@ def parts():
     case("MDETRTransformer-pre", "MDETRTransformer", dict(base, normalize_before=True, activation="nn.GELU"), whole)
 
 
+    masks = lambda: paddings((11,), (7,), within=(11,))
+    case("MDETRTransformer-encoder", "MDETRTransformer", dict(base, num_decoder_layers=1), lambda: dict(
+        src=randn(11, 2, d), src_key_padding_mask=masks(), pos=randn(11, 2, d)), method="encoder")
+    case("MDETRTransformer-decoder", "MDETRTransformer", dict(base, num_encoder_layers=1), lambda: dict(
+        tgt=randn(4, 2, d), memory=randn(11, 2, d), memory_key_padding_mask=masks(), pos=randn(11, 2, d),
+        query_pos=randn(4, 2, d)), method="decoder")
+
+
 def models():
     small = dict(
         num_queries=4, num_classes=9, embedding_dim=8, transformer_d_model=8, transformer_num_heads=2,
@@ -161,6 +173,175 @@ def models():
          prepare=thaw)
 
 
+class Encoding:
+    """What the contrastive loss asks of a tokenizer's result: the token at a character."""
+
+    def __init__(self, tokens):
+        self.tokens = tokens
+
+    def char_to_token(self, character, sequence=0):
+        return next((i for i, (begin, end) in enumerate(self.tokens) if begin <= character < end), None)
+
+
+def losses():
+    from examples.mdetr import loss, matcher
+    from examples.mdetr.data.postprocessors import PostProcessFlickr
+    from torchmultimodal.modules.losses import mdetr as peer
+    from torchvision.ops.boxes import box_convert, box_iou, generalized_box_iou
+
+    classes(HungarianMatcher=matcher.HungarianMatcher)
+
+    def boxes(*shape):
+        low = torch.rand(*shape, 2) * 0.7
+        return box_convert(torch.cat([low, low + 0.05 + torch.rand(*shape, 2) * 0.25], -1), "xyxy", "cxcywh")
+
+    corners = lambda n: box_convert(boxes(n), "cxcywh", "xyxy")
+    for function in (box_iou, generalized_box_iou):
+        case(function.__name__, function.__name__, inputs=lambda: dict(boxes1=corners(5), boxes2=corners(4)),
+             target=function)
+    pairs = {"indices.0.0": torch.tensor([1, 4, 5]), "indices.0.1": torch.tensor([2, 0, 1]),
+             "indices.1.0": torch.tensor([0, 3]), "indices.1.1": torch.tensor([1, 0])}
+    soft = lambda pred_logits, positive_map, indices, **kwargs: peer.soft_token_prediction_loss(
+        pred_logits, positive_map=positive_map.to(pred_logits.dtype), indices=indices, **kwargs)
+    case("soft_token_prediction_loss", "soft_token_prediction_loss", target=soft, inputs=lambda: dict(
+        pairs, pred_logits=randn(2, 6, 8), positive_map=torch.rand(5, 8) > 0.6),
+        args=dict(n_target_boxes=[3, 2], num_boxes=5))
+    case("soft_token_prediction_loss-weight", "soft_token_prediction_loss", target=soft, inputs=lambda: dict(
+        pairs, pred_logits=randn(2, 6, 8), positive_map=torch.rand(5, 8).softmax(-1)),
+        args=dict(n_target_boxes=[3, 2], num_boxes=7, no_object_weight=0.3), vjp=False)
+    case("box_losses", "box_losses", target=peer.box_losses, inputs=lambda: {
+        **pairs, "pred_boxes": boxes(2, 6), "target_boxes.0": boxes(3), "target_boxes.1": boxes(2)},
+        args=dict(num_boxes=5))
+    unit = lambda *shape: nn.functional.normalize(randn(*shape), dim=-1)
+    spans = [[[0, 0], [0, 3], [4, 9], [9, 12], [13, 16], [0, 0]], [[0, 0], [0, 2], [3, 8], [0, 0], [0, 0], [0, 0]]]
+    phrases = [[[[0, 3]], [[4, 12]], [[4, 9], [13, 16]]], [[[3, 8]], [[0, 2]]]]
+    aligned = lambda projected_queries, projected_tokens, indices, tokenized, **kwargs: loss.contrastive_alignment_loss(
+        projected_queries, projected_tokens, indices=indices, tokenized=[Encoding(text) for text in tokenized],
+        **kwargs)
+    for label, more in (("", {}), ("-temperature", dict(temperature=0.5))):
+        case(f"contrastive_alignment_loss{label}", "contrastive_alignment_loss", target=aligned, inputs=lambda: dict(
+            pairs, projected_queries=unit(2, 6, 4), projected_tokens=unit(2, 6, 4)),
+            args=dict(target_tokens=phrases, num_boxes=5, tokenized=spans, **more))
+    for label, queries, counts in (("more-queries", 12, (3, 8)), ("more-boxes", 5, (3, 8)), ("one", 1, (1, 2))):
+        case(f"HungarianMatcher-{label}", "HungarianMatcher", inputs=lambda: {
+            "pred_logits": randn(2, queries, 7), "pred_boxes": boxes(2, queries),
+            "target_boxes_per_sample.0": boxes(counts[0]), "target_boxes_per_sample.1": boxes(counts[1]),
+            "positive_map": (torch.rand(sum(counts), 7) > 0.6).float()}, vjp=False)
+    case("HungarianMatcher-weights", "HungarianMatcher", dict(cost_class=2.0, cost_bbox=0.0, cost_giou=0.5),
+         inputs=lambda: {
+             "pred_logits": randn(1, 6, 7), "pred_boxes": boxes(1, 6), "target_boxes_per_sample.0": boxes(4),
+             "positive_map": torch.rand(4, 7)}, vjp=False)
+    found = lambda **kwargs: [[torch.tensor(phrase) for phrase in image] for image in PostProcessFlickr()(**kwargs)]
+    case("PostProcessFlickr", "PostProcessFlickr", target=found, inputs=lambda: dict(
+        output_logits=randn(2, 5, 8), output_bbox=boxes(2, 5), target_sizes=torch.tensor([[100.0, 80.0], [50.0, 60.0]]),
+        positive_map=torch.rand(5, 8) > 0.5), args=dict(phrases_per_sample=[3, 2]), vjp=False)
+    heads = ["answer_type", "answer_obj", "answer_cat"]
+    named = lambda function: lambda pred_dict, label_dict, mask_dict: function(
+        *(dict(zip(heads, values)) for values in (pred_dict, label_dict, mask_dict)))
+    labels = [torch.tensor([0, 1, 1, 0]), torch.tensor([2, -100, -100, 1]), torch.tensor([-100, 0, 3, -100])]
+    answers = lambda: {
+        **{f"pred_dict.{i}": randn(4, n) for i, n in enumerate((2, 3, 4))},
+        **{f"label_dict.{i}": label for i, label in enumerate(labels)},
+        **{f"mask_dict.{i}": label >= 0 for i, label in enumerate(labels)}}
+    for function in (loss.masked_dict_cross_entropy, loss.masked_dict_accuracy):
+        is_loss = function is loss.masked_dict_cross_entropy
+        case(function.__name__, function.__name__, dict(heads=heads), answers, target=named(function), vjp=is_loss)
+
+
+def metrics():
+    """Fixtures/detection.json: assignments by SciPy, recall of phrases by the peer's example, precision by PyCocoTools."""
+    if not "detection".startswith(WANTED):
+        return
+    import contextlib
+    import io
+    import json
+    import os
+    import tempfile
+    import types
+
+    import numpy as np
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+    from scipy.optimize import linear_sum_assignment
+
+    rng = np.random.default_rng(5)
+    assignments = []
+    for _ in range(60):  # Few different costs: most of these have ties.
+        costs = rng.integers(0, rng.integers(1, 6), rng.integers(1, 8, 2))
+        assignments.append(dict(costs=costs.tolist(), rows=linear_sum_assignment(costs)[0].tolist(),
+                                columns=linear_sum_assignment(costs)[1].tolist()))
+
+    import examples.mdetr as root
+    sys.path.insert(0, list(root.__path__)[0])
+    sys.modules["utils.dist"] = types.ModuleType("utils.dist")
+    from data.flickr_eval import Flickr30kEntitiesRecallEvaluator
+
+    def box():
+        low = rng.integers(0, 60, 2)
+        return [*map(int, low), *map(int, low + rng.integers(10, 40, 2))]
+
+    kinds = ["people", "animals", "other"]
+    phrases, predictions = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("Annotations", "Sentences"):
+            os.mkdir(os.path.join(folder, name))
+        names = [str(100 + i) for i in range(6)]
+        open(os.path.join(folder, "test.txt"), "w").write("\n".join(names))
+        for name in names:
+            targets = {str(i): [box() for _ in range(rng.integers(1, 4))] for i in range(3)}
+            objects = "".join(
+                f"<object><name>{key}</name><bndbox><xmin>{b[0]}</xmin><ymin>{b[1]}</ymin><xmax>{b[2]}</xmax>"
+                f"<ymax>{b[3]}</ymax></bndbox></object>" for key, boxes in targets.items() for b in boxes)
+            size = "<size><width>100</width><height>100</height><depth>3</depth></size>"
+            with open(os.path.join(folder, "Annotations", name + ".xml"), "w") as file:
+                file.write(f"<annotation>{size}{objects}</annotation>")
+            chosen = [[kinds[i] for i in sorted(set(rng.integers(0, 3, 2)))] for _ in targets]
+            with open(os.path.join(folder, "Sentences", name + ".txt"), "w") as file:
+                file.write(" and ".join(f"[/EN#{key}/{'/'.join(own)} thing {key}]" for key, own in
+                                        zip(targets, chosen)) + "\n")
+            found = []
+            for (key, boxes), own in zip(targets.items(), chosen):
+                ranked = [[int(v) for v in np.array(boxes[rng.integers(len(boxes))]) + rng.integers(-6, 7, 4)]
+                          if rng.random() < 0.25 else box() for _ in range(12)]
+                found.append(ranked)
+                phrases.append(dict(predicted=ranked, targets=boxes, kinds=own))
+            predictions.append(dict(image_id=name, sentence_id=0, boxes=found))
+        grounding = {}
+        for rule in ("any", "merged"):
+            judge = Flickr30kEntitiesRecallEvaluator(folder, merge_boxes=rule == "merged")
+            report = judge.evaluate(predictions)
+            grounding[rule] = {kind: [report[k][kind] for k in (1, 5, 10, -1)] for kind in report[1]}
+
+    annotations, results = [], []
+    for image in range(1, 7):
+        for _ in range(rng.integers(1, 6)):
+            scale = float(rng.choice([0.5, 2.0, 6.0]))
+            b = [v * scale for v in box()]
+            wh = [b[2] - b[0], b[3] - b[1]]
+            category = int(rng.integers(1, 4))
+            annotations.append(dict(id=len(annotations) + 1, image_id=image, category_id=category, bbox=b[:2] + wh,
+                                    area=wh[0] * wh[1] * 0.8, iscrowd=int(rng.random() < 0.15)))
+            for _ in range(rng.integers(0, 4)):
+                shifted = (np.array(b[:2] + wh) + rng.normal(0, 1.5, 4) * scale).round(2).tolist()
+                results.append(dict(image_id=image, category_id=category if rng.random() < 0.8 else 1, bbox=shifted,
+                                    score=round(float(rng.random()), 2)))
+    truth = COCO()
+    truth.dataset = dict(images=[dict(id=i) for i in range(1, 7)], annotations=annotations,
+                         categories=[dict(id=i) for i in range(1, 5)])
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth.createIndex()
+        judge = COCOeval(truth, truth.loadRes(results), "bbox")
+        judge.evaluate()
+        judge.accumulate()
+        judge.summarize()
+    names = ["AP", "AP50", "AP75", "APsmall", "APmedium", "APlarge", "AR1", "AR10", "AR100", "ARsmall", "ARmedium",
+             "ARlarge"]
+    detection = dict(annotations=annotations, results=results, summary=dict(zip(names, judge.stats.tolist())))
+    with open(os.path.join(fixture.ROOT, "detection.json"), "w") as file:
+        json.dump(dict(assignments=assignments, phrases=phrases, grounding=grounding, detection=detection), file)
+    print(detection["summary"], grounding["any"]["all"], grounding["merged"]["all"])
+
+
 def factories():
     """The peer's factories, without the backbone's weights from the network."""
     if not "keys".startswith(WANTED):
@@ -173,6 +354,8 @@ def factories():
 
 if __name__ == "__main__":
     factories()
+    metrics()
     resnets()
     parts()
     models()
+    losses()

@@ -134,13 +134,15 @@ let convolutionCases: [OperationCase] =
     ]
 
 /// Attention by its definition, with zeros for a query that sees no key.
-func naiveAttention(_ x: [NaiveArray], scale: Double, sees: (_ i: Int, _ j: Int) -> Bool) -> NaiveArray {
+func naiveAttention(
+    _ x: [NaiveArray], scale: Double, bias: NaiveArray? = nil, sees: (_ i: Int, _ j: Int) -> Bool
+) -> NaiveArray {
     let (q, k, v) = (x[0], x[1], x[2])
     return NaiveArray([q.shape[0], q.shape[1], q.shape[2], v.shape[3]]) { index in
         let keys = (0..<k.shape[2]).filter { sees(index[2], $0) }
         let scores = keys.map { key in
             (0..<q.shape[3]).reduce(0.0) { $0 + q[index[0], index[1], index[2], $1] * k[index[0], index[1], key, $1] }
-                * scale
+                * scale + (bias?[[index[0], index[1], index[2], key]] ?? 0)
         }
         guard let top = scores.max() else { return 0 }
         let powers = scores.map { Foundation.exp($0 - top) }
@@ -163,28 +165,52 @@ private let attentionShapes: [[[Int]]] = [
 private let largeAttention = attention(2, 3, 150, 150, 24, 24)
 private let flags = [true, false, true, true, false]
 
+private let shuffledPlaces = [4, 0, 3, 1, 5, 2]
+
+/// Attention within two windows of six tokens, by its definition.
+private func naiveWindows(_ x: [NaiveArray], heads: Int, places: [Int], regions: [Int]?) -> NaiveArray {
+    let (batch, width) = (x[0].shape[0], x[0].shape[2] / 3)
+    let (dim, length) = (width / heads, places.count / 2)
+    func gathered(_ part: Int) -> NaiveArray {
+        NaiveArray([2 * batch, heads, length, dim]) { i in
+            x[0][[i[0] / 2, places[i[0] % 2 * length + i[2]], part * width + i[1] * dim + i[3]]]
+        }
+    }
+    let bias = NaiveArray([2 * batch, heads, length, length]) { i in
+        let (a, b) = (i[0] % 2 * length + i[2], i[0] % 2 * length + i[3])
+        return (x.count > 1 ? x[1][i] : 0) - (regions.map { $0[a] != $0[b] ? 1 : 0 } ?? 0)
+    }
+    let attended = naiveAttention(
+        [gathered(0), gathered(1), gathered(2)], scale: 1 / Double(dim).squareRoot(), bias: bias
+    ) { _, _ in true }
+    return NaiveArray([batch, places.count, width]) { i in
+        let place = places.firstIndex(of: i[1]) ?? 0
+        return attended[[i[0] * 2 + place / length, i[2] / dim, place % length, i[2] % dim]]
+    }
+}
+
 let attentionCases: [OperationCase] = [
     OperationCase(
-        "attention", covers: ["scaledDotProductAttention(_:_:_:scale:mask:dropout:)"], attentionShapes,
+        "attention", covers: ["scaledDotProductAttention(_:_:_:scale:mask:bias:dropout:)"], attentionShapes,
         large: largeAttention,
         precision: .contraction(150),
         reference: { x in
             naiveAttention(x, scale: 1 / Double(x[0].shape[3]).squareRoot()) { _, _ in true }
         }, apply: { scaledDotProductAttention($0[0], $0[1], $0[2]) }),
     OperationCase(
-        "attention, causal", covers: ["scaledDotProductAttention(_:_:_:scale:mask:dropout:)"], attentionShapes,
+        "attention, causal", covers: ["scaledDotProductAttention(_:_:_:scale:mask:bias:dropout:)"], attentionShapes,
         large: largeAttention, precision: .contraction(150),
         reference: { x in
             let shift = x[1].shape[2] - x[0].shape[2]
             return naiveAttention(x, scale: 0.5) { $1 <= $0 + shift }
         }, apply: { scaledDotProductAttention($0[0], $0[1], $0[2], scale: 0.5, mask: .causal) }),
     OperationCase(
-        "attention, masked", covers: ["scaledDotProductAttention(_:_:_:scale:mask:dropout:)"],
+        "attention, masked", covers: ["scaledDotProductAttention(_:_:_:scale:mask:bias:dropout:)"],
         [attention(2, 2, 3, 5, 4, 4), attention(1, 1, 1, 5, 3, 2)], precision: .contraction(16),
         reference: { x in naiveAttention(x, scale: 1 / Double(x[0].shape[3]).squareRoot()) { flags[$1] } },
         apply: { scaledDotProductAttention($0[0], $0[1], $0[2], mask: AttentionMask(keep: Tensor(flags))) }),
     OperationCase(
-        "attention, a query that sees nothing", covers: ["scaledDotProductAttention(_:_:_:scale:mask:dropout:)"],
+        "attention, a query that sees nothing", covers: ["scaledDotProductAttention(_:_:_:scale:mask:bias:dropout:)"],
         [attention(1, 2, 3, 3, 4, 4)], precision: .contraction(16),
         reference: { x in
             naiveAttention(x, scale: 0.5) { i, j in i != 1 && j != 2 }
@@ -194,7 +220,44 @@ let attentionCases: [OperationCase] = [
             return scaledDotProductAttention($0[0], $0[1], $0[2], mask: AttentionMask(keep: keep))
         }),
     OperationCase(
-        "attention with dropout", covers: ["scaledDotProductAttention(_:_:_:scale:mask:dropout:)"],
+        "attention with a bias", covers: ["scaledDotProductAttention(_:_:_:scale:mask:bias:dropout:)"],
+        [
+            attention(2, 2, 3, 5, 4, 3) + [[2, 2, 3, 5]], attention(2, 2, 3, 5, 4, 3) + [[2, 3, 5]],
+            attention(9, 2, 3, 35, 4, 4) + [[1, 2, 3, 35]], attention(3, 2, 3, 5, 4, 3) + [[3, 1, 1, 5]],
+            attention(2, 2, 3, 5, 4, 3) + [[2, 3, 1]], attention(1, 1, 1, 1, 1, 1) + [[1, 1]],
+            attention(0, 2, 3, 3, 4, 4) + [[2, 3, 3]],
+        ],
+        large: largeAttention + [[3, 150, 150]], precision: .contraction(150),
+        reference: { x in naiveAttention(x, scale: 0.5, bias: x[3]) { _, _ in true } },
+        apply: { scaledDotProductAttention($0[0], $0[1], $0[2], scale: 0.5, bias: $0[3]) }),
+    OperationCase(
+        "attention, causal with a bias", covers: ["scaledDotProductAttention(_:_:_:scale:mask:bias:dropout:)"],
+        [attention(2, 2, 4, 5, 4, 4) + [[2, 4, 5]]], precision: .contraction(16),
+        reference: { x in naiveAttention(x, scale: 0.5, bias: x[3]) { $1 <= $0 + 1 } },
+        apply: { scaledDotProductAttention($0[0], $0[1], $0[2], scale: 0.5, mask: .causal, bias: $0[3]) }),
+    OperationCase(
+        "attention in windows", covers: ["windowedSelfAttention(_:heads:windows:scale:bias:dropout:)"],
+        [[[2, 6, 24], [2, 3, 3]], [[5, 6, 6], [10, 1, 1, 3]], [[0, 6, 12], [3, 3]]], precision: .contraction(16),
+        reference: { naiveWindows($0, heads: 2, places: shuffledPlaces, regions: nil) },
+        apply: {
+            let windows = AttentionWindows(count: 2, places: shuffledPlaces)
+            return windowedSelfAttention($0[0], heads: 2, windows: windows, bias: $0[1])
+        }),
+    OperationCase(
+        "attention in windows of several regions",
+        covers: ["windowedSelfAttention(_:heads:windows:scale:bias:dropout:)"], [[[2, 6, 24]]],
+        large: [[3, 2 * 120, 3 * 2 * 20]], precision: .contraction(120),
+        reference: { naiveWindows($0, heads: 2, places: shuffledPlaces, regions: [0, 1, 0, 2, 2, 1]) },
+        apply: { x in
+            // The large input has two windows as well, of every other token each.
+            let tokens = x[0].shape[1]
+            let places = tokens == 6 ? shuffledPlaces : (0..<tokens).map { $0 * 2 % tokens + $0 * 2 / tokens }
+            let regions = tokens == 6 ? [0, 1, 0, 2, 2, 1] : (0..<tokens).map { $0 % 3 }
+            let windows = AttentionWindows(count: 2, places: places, regions: regions, penalty: -1)
+            return windowedSelfAttention(x[0], heads: 2, windows: windows)
+        }),
+    OperationCase(
+        "attention with dropout", covers: ["scaledDotProductAttention(_:_:_:scale:mask:bias:dropout:)"],
         [attention(2, 2, 7, 9, 4, 4)], large: largeAttention, precision: .contraction(150),
         apply: {
             scaledDotProductAttention(

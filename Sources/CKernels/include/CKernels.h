@@ -151,7 +151,24 @@ typedef struct {
     // ((b*heads + h)*queries + i)*keys + j, the kept ones scaled by 1/(1-p). Zero: none.
     double dropout;
     uint64_t seed, stream;
+    // NULL, or what is added to the scaled scores: element (b, h, i, j) is bias[b*bias_step[0] + h*bias_step[1] +
+    // i*bias_step[2] + j]; floats, of _f64 doubles.
+    const void *bias;
+    long bias_step[3];
+    // NULL, or [parts, heads, queries, keys], where backward writes the bias's gradient, as the sum over the parts.
+    void *bias_gradient;
+    // NULL, or where rows lie: element b of the batch is window b % windows of sample b / windows, which is what the first
+    // steps count, and row i of its queries, keys, values and result is the sample's row places[b % windows * queries + i].
+    // There are as many keys as queries, every row is in one window, and there is no mask.
+    const int32_t *places;
+    long windows;
+    // NULL, or the regions of the rows of windows, like `places`: `penalty` is added to scores between different ones.
+    const int32_t *regions;
+    double penalty;
 } mm_attention;
+
+// How many parts a bias's gradient has: each sums some consecutive elements of the batch. Only the shape decides.
+long mm_attention_bias_parts(const mm_attention *shape);
 
 // `statistics` ([batch, heads, queries], the log of the sum of exponentials, needed by backward) may be NULL.
 void mm_attention_forward_f32(const mm_attention *shape, const float *q, const float *k, const float *v, float *o, float *statistics);

@@ -21,7 +21,7 @@ enum CLIPArguments {
     }
 
     /// An encoder of the class that `class` names.
-    static func encoder(_ fields: JSONFields, _ key: RandomKey) throws -> any EmbeddingEncoder {
+    static func encoder(_ fields: JSONFields, _ key: RandomKey) throws -> any CLIPEncoder {
         switch try fields.string("class", oneOf: ["CLIPViTEncoder", "ResNetForCLIP", "CLIPTextEncoder"]) {
         case "CLIPViTEncoder": try transformer(fields, key)
         case "ResNetForCLIP": try resNet(fields, key)

@@ -5,7 +5,7 @@ import NeuralNets
 import Tensors
 
 /// One side of a CLIP: turns a batch of its modality into one embedding each.
-public protocol EmbeddingEncoder: Module {
+public protocol CLIPEncoder: Module {
     /// The size of an embedding.
     var embeddingDimension: Int { get }
 
@@ -38,16 +38,16 @@ public struct CLIPOutput {
 /// ```
 public final class CLIP: Module {
     /// The encoder of images.
-    public let encoderA: any EmbeddingEncoder
+    public let encoderA: any CLIPEncoder
     /// The encoder of texts.
-    public let encoderB: any EmbeddingEncoder
+    public let encoderB: any CLIPEncoder
 
     /// A model of two encoders.
     ///
     /// - Parameters:
     ///   - encoderA: usually that of images.
     ///   - encoderB: usually that of texts.
-    public init(encoderA: any EmbeddingEncoder, encoderB: any EmbeddingEncoder) {
+    public init(encoderA: any CLIPEncoder, encoderB: any CLIPEncoder) {
         self.encoderA = encoderA
         self.encoderB = encoderB
     }

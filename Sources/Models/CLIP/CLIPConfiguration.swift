@@ -94,7 +94,7 @@ extension CLIP {
     /// A model with first values.
     public convenience init(_ configuration: CLIPConfiguration, random: RandomKey = RandomKey(seed: 0)) {
         let key = random.derived("vision")
-        let vision: any EmbeddingEncoder =
+        let vision: any CLIPEncoder =
             switch configuration.vision {
             case .transformer(let sizes): CLIPViTEncoder(sizes, random: key)
             case .resNet(let sizes): ResNetForCLIP(sizes, random: key)
@@ -104,7 +104,7 @@ extension CLIP {
     }
 }
 
-extension ResNet: EmbeddingEncoder {
+extension ResNet: CLIPEncoder {
     /// The number of classes, which stand for an embedding here, or of the last maps' channels.
     public var embeddingDimension: Int { configuration.classes ?? configuration.channels }
 }

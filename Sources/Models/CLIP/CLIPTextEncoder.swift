@@ -5,7 +5,7 @@ import Tensors
 
 /// CLIP's text transformer: causal pre-norm layers over ids, the end token's state projected. Keys `token_embedding`,
 /// `positional_embedding`, `encoder.layers.#`, `ln_final`, `projection`.
-public final class CLIPTextEncoder: Module, EmbeddingEncoder {
+public final class CLIPTextEncoder: Module, CLIPEncoder {
     /// The sizes of an encoder.
     public struct Configuration: Sendable, Equatable {
         /// The size of an embedding.

@@ -5,7 +5,7 @@ import Tensors
 
 /// CLIP's vision transformer: the class token of pre-norm layers over patches, projected. Keys `conv`,
 /// `cls_token_embedding`, `positional_embedding`, `ln_pre`, `encoder.layers.#`, `ln_post`, `projection`.
-public final class CLIPViTEncoder: Module, EmbeddingEncoder {
+public final class CLIPViTEncoder: Module, CLIPEncoder {
     /// The sizes of an encoder.
     public struct Configuration: Sendable, Equatable {
         /// The size of an embedding.

@@ -5,7 +5,7 @@ import Tensors
 
 /// CLIP's residual network: a stem of three convolutions, bottlenecks that stride by averaging, and attention as the last
 /// pooling. Keys `conv1` to `conv3`, `bn1` to `bn3`, `layer1` to `layer4`, `attnpool`.
-public final class ResNetForCLIP: Module, EmbeddingEncoder {
+public final class ResNetForCLIP: Module, CLIPEncoder {
     /// The sizes of an encoder.
     public struct Configuration: Sendable, Equatable {
         /// How many blocks each of the four stages has.

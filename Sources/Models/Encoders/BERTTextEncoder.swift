@@ -96,7 +96,8 @@ extension BERTTextEncoder {
 
         /// The factory's defaults.
         public init() {
-            encoder = TransformerEncoderConfiguration(layers: 6, width: 768, heads: 12, hidden: 3072, projections: .apart)
+            encoder = TransformerEncoderConfiguration(
+                layers: 6, width: 768, heads: 12, hidden: 3072, projections: .apart)
             encoder.activation = .gelu
             encoder.dropout = 0.1
             embeddings.dropout = 0.1
@@ -120,6 +121,21 @@ extension BERTTextEncoder {
         "offset_pos_ids",
     ]
 
+    /// An encoder from the factory's keyword arguments.
+    static func read(_ fields: JSONFields, random: RandomKey) throws -> BERTTextEncoder {
+        try fields.accept(arguments + ["layernorm", "pooler"])
+        let configuration = try Configuration(fields)
+        let width = configuration.encoder.width
+        let layernorm = try fields.part("layernorm", oneOf: ["Fp32LayerNorm", "nn.LayerNorm"]).map { part in
+            try part.accept("normalized_shape", "eps")
+            guard try part.integer("normalized_shape") == width else {
+                throw part.mismatch("normalized_shape", mustBe: "the encoder's width, \(width)")
+            }
+            return LayerNorm(width, epsilon: try part.positive("eps", default: 1e-5))
+        }
+        let pooler = try LayerPart.read(fields, "pooler", inputs: width, random: random.derived("pooler"))?.layer
+        return BERTTextEncoder(configuration, layernorm: layernorm, pooler: pooler, random: random)
+    }
 }
 
 extension BERTTextEncoder.Configuration {

@@ -74,7 +74,7 @@ extension ForwardDoor {
 
     /// What an encoder reads; it says itself what is wrong with a shape.
     fileprivate static func input(
-        _ name: String, _ encoder: any EmbeddingEncoder, _ call: ForwardCall
+        _ name: String, _ encoder: any CLIPEncoder, _ call: ForwardCall
     ) throws -> Tensor {
         try encoder is CLIPTextEncoder ? call.tensor(name, .any) : call.real(name, .any)
     }

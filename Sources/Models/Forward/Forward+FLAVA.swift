@@ -6,7 +6,8 @@ import NeuralNets
 import Tensors
 
 extension ForwardDoor {
-    static let flava: [String: ForwardBuilder] = flavaCodebook.merging(flavaLosses) { first, _ in first }
+    static let flava: [String: ForwardBuilder] = [flavaCodebook, flavaLosses, flavaModels]
+        .reduce(into: [:]) { table, part in table.merge(part) { first, _ in first } }
 
     private static let flavaCodebook: [String: ForwardBuilder] = [
         "DalleConv2d": { fields, key in

@@ -57,8 +57,8 @@ extension ForwardDoor {
             }
         },
         "MLP": { fields, key in
-            try fields.accept("in_dim", "out_dim", "hidden_dims", "dropout", "activation", "normalization")
-            return try mlp(fields, key)
+            let (layer, rule) = try mlp(fields, key)
+            return ForwardTarget(layer, rule)
         },
         "RightShift": { fields, key in
             let width = try fields.size("embedding_dim")
@@ -80,7 +80,9 @@ extension ForwardDoor {
         },
     ]
 
-    private static func mlp(_ fields: JSONFields, _ key: RandomKey) throws -> ForwardTarget {
+    /// The MLP of a configuration, and what shape its input must have.
+    static func mlp(_ fields: JSONFields, _ key: RandomKey) throws -> (MLP, ShapeRule) {
+        try fields.accept("in_dim", "out_dim", "hidden_dims", "dropout", "activation", "normalization")
         let hidden =
             try fields.object["hidden_dims"]?.integerValue.map { [$0] } ?? fields.optionalIntegers("hidden_dims")
         guard hidden?.allSatisfy({ (1...(1 << 20)).contains($0) }) ?? true else {
@@ -101,7 +103,7 @@ extension ForwardDoor {
         let layer = MLP(
             width, try fields.size("out_dim"), hidden: hidden ?? [], dropout: try fields.share("dropout", default: 0.5),
             activation: makeActivation, normalization: makeNormalization, key: key)
-        return ForwardTarget(layer, normalization == "nn.BatchNorm1d" ? .exactly([nil, width]) : .ending([width]))
+        return (layer, normalization == "nn.BatchNorm1d" ? .exactly([nil, width]) : .ending([width]))
     }
 
     /// Activations by the names configurations use; `nn.` marks PyTorch's own.

@@ -52,6 +52,11 @@ struct ForwardCall {
     /// Whether an input is there.
     func has(_ name: String) -> Bool { inputs[name] != nil }
 
+    /// The names of the parts of an argument that is an object of tensors, sorted.
+    func names(below argument: String) -> [String] {
+        inputs.keys.filter { $0.hasPrefix(argument + ".") }.map { String($0.dropFirst(argument.count + 1)) }.sorted()
+    }
+
     /// An input of any element type.
     func tensor(_ name: String, _ rule: ShapeRule) throws -> Tensor {
         guard let tensor = inputs[name] else { throw ModelError(.invalidInput, "The input '\(name)' is missing.") }

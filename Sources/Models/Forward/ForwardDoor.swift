@@ -153,7 +153,7 @@ public enum ForwardDoor {
         var target = try Initialization.skipped { try builder(fields, key) }
         try target.module?.requireMemory(for: "A '\(request.name)' of these arguments")
         if let weights = request.weights {
-            let match = try StateDictMatcher().match(
+            let match = try StateDictMatcher(renames: target.module?.renames ?? []).match(
                 entries(target.module), with: weights, source: request.weightsSource)
             try target.module?.assign(match.tensors)
         } else {

@@ -43,7 +43,8 @@ struct ForwardMethod {
     let body: (ForwardCall) throws -> ForwardValue
 
     /// - Parameters:
-    ///   - inputs: the names of tensor arguments; a list, or a list of lists, is named without its indices.
+    ///   - inputs: the names of tensor arguments; a list, or a list of lists, is named without its indices;
+    ///     `name.*` stands for parts of any name.
     ///   - arguments: the names of the other arguments.
     init(inputs: [String], arguments: [String] = [], _ body: @escaping (ForwardCall) throws -> ForwardValue) {
         self.inputs = inputs
@@ -55,7 +56,7 @@ struct ForwardMethod {
     func rejectUnknown(_ call: ForwardCall) throws {
         for name in call.inputs.keys.sorted() {
             let parts = name.split(separator: ".", omittingEmptySubsequences: false)
-            if inputs.contains(name)
+            if inputs.contains(name) || inputs.contains(where: { $0.hasSuffix(".*") && name.hasPrefix($0.dropLast()) })
                 || (parts.count > 1 && parts.dropFirst().allSatisfy { Int($0) != nil }
                     && inputs.contains(String(parts[0])))
             {

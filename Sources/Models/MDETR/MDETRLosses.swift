@@ -64,7 +64,7 @@ public struct BoxLosses {
         let predicted = boxes.reshaped(to: [batch * queries, 4]).rows(Tensor(chosen.map(Int64.init)))
         let wanted = concatenated(
             zip(targets, matches).filter { !$1.targets.isEmpty }.map { boxes, match in
-                boxes.detached.rows(Tensor(match.targets.map(Int64.init)))
+                boxes.rows(Tensor(match.targets.map(Int64.init)))
             })
         distance = (predicted - wanted).abs().sum() * (1 / boxCount)
         let generalized = Boxes.generalizedOverlap(Boxes.corners(predicted), Boxes.corners(wanted))

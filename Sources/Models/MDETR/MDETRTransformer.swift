@@ -129,7 +129,7 @@ public final class MDETREncoderLayer: Module, CheckpointedBlock {
     ) -> Tensor {
         let x = normalizesFirst ? norm1(x) : x
         let placed = positions.map { x + $0 } ?? x
-        let attended = x + dropout(selfAttn(placed, key: placed, value: x, mask: mask, context), context)
+        let attended = x + dropout(selfAttn(placed: placed, value: x, mask: mask, context), context)
         let y = normalizesFirst ? norm2(attended) : norm1(attended)
         let result = y + dropout(mlp(y, context), context)
         return normalizesFirst ? result : norm2(result)
@@ -212,7 +212,7 @@ public final class MDETRDecoderLayer: Module {
         queryMask: AttentionMask = .none, _ context: ForwardContext
     ) -> Tensor {
         let placed = queries.map { x + $0 } ?? x
-        let own = norm1(x + dropout(selfAttn(placed, key: placed, value: x, mask: queryMask, context), context))
+        let own = norm1(x + dropout(selfAttn(placed: placed, value: x, mask: queryMask, context), context))
         let asking = queries.map { own + $0 } ?? own
         let seen = crossAttnImage(asking, key: keys, value: memory, mask: mask, context)
         let joined = norm3(own + dropout(seen, context))

@@ -71,7 +71,8 @@ public final class BERTTextEmbeddings: Module {
         embedded: Tensor, types: Tensor? = nil, positions: Tensor? = nil, _ context: ForwardContext
     ) -> Tensor {
         guard configuration.offsetsPositions, positions == nil else { return sum(embedded, types, positions, context) }
-        let words = Tensor([Int64](repeating: Int64(configuration.paddingID) + 1, count: embedded.count / embedded.size(-1)))
+        let words = Tensor(
+            [Int64](repeating: Int64(configuration.paddingID) + 1, count: embedded.count / embedded.size(-1)))
         return sum(embedded, types, offsetPositions(words.reshaped(to: Array(embedded.shape.dropLast()))), context)
     }
 

@@ -19,7 +19,7 @@ public final class Embedding: Module {
     }
 
     /// Sets the vector of the padding id to zero.
-    func clearPadding() {
+    public func clearPadding() {
         guard let paddingID, !Initialization.isSkipped else { return }
         let zeros = Tensor.zeros([1, weight.shape[1]], dtype: weight.dtype)
         $weight.update { $0.replace(axis: 0, at: paddingID, with: zeros) }

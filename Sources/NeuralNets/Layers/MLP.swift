@@ -5,6 +5,10 @@ import Tensors
 /// As in the peer, layers without parameters count in the keys: with dropout or a normalization the indices shift.
 public final class MLP: Module, Layer {
     let model: Sequential
+    /// The channels that are read.
+    public let inputs: Int
+    /// Whether its normalizations are over the batch, so that its input must be `[batch, channels]`.
+    public var hasBatchNorm: Bool { model.layers.contains { $0 is BatchNorm } }
 
     /// A chain `inputs → hidden... → outputs`.
     ///
@@ -28,6 +32,7 @@ public final class MLP: Module, Layer {
         }
         layers.append(Linear(width, outputs, key: key.derived("output")))
         model = Sequential(layers)
+        self.inputs = inputs
     }
 
     public func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor { model(x, context) }

@@ -69,6 +69,20 @@ public final class PyTorchMultiHeadAttention: Module {
             context)
     }
 
+    /// Attends within a sequence whose queries and keys are made from `placed` (it with its positions) and whose values from
+    /// `value`.
+    ///
+    /// - Parameters:
+    ///   - placed: `[batch, length, width]`.
+    ///   - value: `[batch, length, width]`.
+    ///   - mask: which keys each query sees.
+    /// - Returns: `[batch, length, width]`.
+    public func callAsFunction(
+        placed: Tensor, value: Tensor, mask: AttentionMask = .none, _ context: ForwardContext
+    ) -> Tensor {
+        attended(projected(placed, 0..<2, context) + projected(value, 2..<3, context), mask, context)
+    }
+
     /// Some of the projections of `x`: 0 queries, 1 keys, 2 values.
     private func projected(_ x: Tensor, _ parts: Range<Int>, _ context: ForwardContext) -> [Tensor] {
         let x = context.operand(x)
@@ -80,7 +94,7 @@ public final class PyTorchMultiHeadAttention: Module {
             } else {
                 x.linear(inProjWeight.sliced(0, rows), bias: inProjBias.sliced(0, rows))
             }
-        return isWhole ? result.split(-1, into: 3) : [result]
+        return parts.count == 1 ? [result] : result.split(-1, into: parts.count)
     }
 
     private func attended(_ parts: [Tensor], _ mask: AttentionMask, _ context: ForwardContext) -> Tensor {

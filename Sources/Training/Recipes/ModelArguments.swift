@@ -5,7 +5,9 @@ import JSON
 /// The builders know what they take; a test holds this table to them.
 enum ModelArguments {
     /// The arguments of a builder that a person may choose, in order; none for a builder that no recipe trains.
-    static func keys(of model: String) -> [RecipeKey] {
+    ///
+    /// - Parameter arguments: what is stated; where an argument is a part with a class, its own arguments depend on that.
+    static func keys(of model: String, _ arguments: JSONObject = [:]) -> [RecipeKey] {
         switch model {
         case "video_vqvae", "video_gpt.model.video_vqvae": layered(axes: 3) + sizes(codes: 1024)
         case "image_vqvae": layered(axes: 2) + sizes(codes: 1024)
@@ -20,6 +22,9 @@ enum ModelArguments {
                     "an array of integers")
             ] + gpt
         case "text_image_gpt": gpt
+        case "clip": clip(arguments)
+        case _ where model.hasPrefix("clip_"):
+            [RecipeKey("pretrained", "Only false: weights are read from init_from.", "true or false", default: false)]
         default: []
         }
     }
@@ -97,4 +102,53 @@ enum ModelArguments {
             "projection_init_deviation", "The spread of the first values of the projection of codes.",
             "between 0 and 100", default: 0.02),
     ]
+
+    /// CLIP of any size: an encoder of pictures of one of two classes, and one of texts.
+    private static func clip(_ arguments: JSONObject) -> [RecipeKey] {
+        let classes = ["CLIPViTEncoder", "ResNetForCLIP"]
+        let isResidual = arguments["vision"]?["class"]?.stringValue == classes[1]
+        let vision: [RecipeKey] =
+            isResidual
+            ? [
+                RecipeKey(
+                    "layers", "Blocks of its four stages.", "four numbers of blocks from 1 to 1024",
+                    default: [3, 4, 6, 3]),
+                RecipeKey("output_dim", "The size of an embedding.", integer(1 << 20), default: 512),
+                RecipeKey(
+                    "heads", "Heads of its pooling attention, a divisor of 32 times its width.", integer(1 << 20),
+                    default: 32),
+                RecipeKey(
+                    "input_resolution", "The side of pictures in pixels.", integer(1 << 14, from: 32), default: 224),
+                RecipeKey("width", "Its channels at first; an even number.", integer(1 << 14, from: 2), default: 64),
+                RecipeKey(
+                    "use_clip_init", "Whether it begins with the published first values.", "true or false",
+                    default: true),
+            ]
+            : [
+                RecipeKey("embedding_dim", "The size of an embedding.", integer(1 << 20), default: 512),
+                RecipeKey("patch_size", "The side of a patch in pixels, that of a picture at most.", default: 32),
+                RecipeKey("image_size", "The side of pictures in pixels.", integer(1 << 14), default: 224),
+                RecipeKey("width", "Its channels; divides by its heads.", integer(1 << 20), default: 768),
+                RecipeKey("heads", "Heads of its attention.", integer(1 << 20), default: 12),
+                RecipeKey("layers", "Its layers.", integer(1024), default: 12),
+            ]
+        let text = [
+            RecipeKey("context_length", "The ids of a text, with its start and end.", integer(1 << 20), default: 77),
+            RecipeKey(
+                "vocab_size", "The number of ids; null: as many as the tokenizer has.", integer(1 << 20)),
+            RecipeKey("width", "Its channels; divides by its heads.", integer(1 << 20), default: 512),
+            RecipeKey(
+                "dim_feedforward", "The channels between the two linear layers of a block.", integer(1 << 20),
+                default: 2048),
+            RecipeKey("heads", "Heads of its attention.", integer(1 << 20), default: 8),
+            RecipeKey("layers", "Its layers.", integer(1024), default: 12),
+            RecipeKey(
+                "use_clip_init", "Whether it begins with the published first values.", "true or false", default: true),
+        ]
+        return [
+            RecipeKey(
+                "vision.class", "The kind of the encoder of pictures.", "one of \"CLIPViTEncoder\", \"ResNetForCLIP\"",
+                default: .string(classes[isResidual ? 1 : 0]))
+        ] + vision.map { $0.below("vision") } + text.map { $0.below("text") }
+    }
 }

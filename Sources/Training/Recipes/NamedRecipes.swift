@@ -82,6 +82,37 @@ public struct NamedRecipe: Sendable {
                     "activation_checkpointing": true, "precision": "bf16",
                 ],
             ]),
+        NamedRecipe(
+            name: "clip",
+            summary: "A small CLIP from scratch: pictures of 64 x 64 pixels and their captions in one space.",
+            settings: [
+                "model": "clip",
+                "arguments": [
+                    "vision": [
+                        "class": "CLIPViTEncoder", "embedding_dim": 256, "image_size": 64, "patch_size": 8,
+                        "width": 256, "heads": 4, "layers": 6,
+                    ],
+                    "text": [
+                        "context_length": 32, "width": 256, "dim_feedforward": 1024, "heads": 4, "layers": 4,
+                    ],
+                ],
+                "data": ["frames": 1, "size": [72, 72]],
+                "training": [
+                    "steps": 10_000, "batch_size": 256, "accumulation": 2, "learning_rate": 0.0005,
+                    "warmup_steps": 500, "weight_decay": 0.2, "beta2": 0.98,
+                ],
+            ]),
+        NamedRecipe(
+            name: "clip-fine-tuning",
+            summary: "CLIP ViT-B/32 in its published shape, trained on from the weights that init_from names.",
+            settings: [
+                "model": "clip_vit_b32", "data": ["frames": 1, "size": [224, 224]],
+                "augment": ["crop_scale": [0.8, 1.0]],
+                "training": [
+                    "steps": 2000, "batch_size": 64, "accumulation": 4, "learning_rate": 0.00001,
+                    "warmup_steps": 100, "weight_decay": 0.2, "beta2": 0.98, "activation_checkpointing": true,
+                ],
+            ]),
     ]
 
     /// The recipe of a name; `nil` if there is none.

@@ -26,7 +26,7 @@ public struct RecipeKey: Sendable {
 extension Recipe {
     /// Every key of this recipe with its meaning, those of its model's arguments included.
     public var allKeys: [RecipeKey] {
-        Self.keys + ModelArguments.keys(of: model).map { $0.below("arguments") }
+        Self.keys + ModelArguments.keys(of: model, arguments.object).map { $0.below("arguments") }
             + DataSettings.descriptions.map { $0.below("data") }
             + TrainingSettings.descriptions.map { $0.below("training") }
     }
@@ -35,10 +35,39 @@ extension Recipe {
     public var effective: JSONObject {
         var result = json
         var all = JSONObject()
-        for key in ModelArguments.keys(of: model) { all[key.path] = arguments.object[key.path] ?? key.fallback }
-        for (key, value) in arguments.object.members where !Self.filledArguments.contains(key) { all[key] = value }
+        for key in ModelArguments.keys(of: model, arguments.object) {
+            let path = key.path.split(separator: ".").map(String.init)
+            all.set(path, arguments.object.value(path) ?? key.fallback)
+        }
+        for (key, value) in arguments.object.members where !Self.filledArguments.contains(key) {
+            // What is stated of a part stands in its place already, unless nobody knows it.
+            if case .object(let part) = value, case .object(var whole)? = all[key] {
+                for (inner, value) in part.members { whole[inner] = value }
+                all[key] = .object(whole)
+            } else {
+                all[key] = value
+            }
+        }
         result["arguments"] = .object(all)
         return result
+    }
+}
+
+extension JSONObject {
+    /// The value at a path; `nil` if there is none.
+    fileprivate func value(_ path: [String]) -> JSONValue? {
+        path.count == 1 ? self[path[0]] : self[path[0]]?.objectValue?.value(Array(path.dropFirst()))
+    }
+
+    /// Sets the value at a path, with the objects on the way.
+    fileprivate mutating func set(_ path: [String], _ value: JSONValue) {
+        guard path.count > 1 else {
+            self[path[0]] = value
+            return
+        }
+        var part = self[path[0]]?.objectValue ?? [:]
+        part.set(Array(path.dropFirst()), value)
+        self[path[0]] = .object(part)
     }
 }
 

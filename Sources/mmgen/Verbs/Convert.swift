@@ -5,6 +5,8 @@ import JSON
 import Models
 import NeuralNets
 import Tensors
+import Transforms
+import Understanding
 
 /// `mmgen convert`
 struct Convert: ParsableCommand {
@@ -15,6 +17,7 @@ struct Convert: ParsableCommand {
             and shape against the model, and writes a directory that every verb can use.
 
               mmgen convert --name text_video_gpt --config gpt.json --weights gpt.pt --tokenizer tokenizer/ -o my-model
+              mmgen convert --name clip_vit_b32 --weights clip_vit_b32.pt --tokenizer clip_merges.bpe -o clip
             """)
 
     @Option(
@@ -50,6 +53,13 @@ struct Convert: ParsableCommand {
         name: .long,
         help: ArgumentHelp("A JSON file with description, words and examples of its prompts.", valueName: "file"))
     var prompts: String?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "How pictures, clips and texts are prepared: a JSON file, or JSON text; as with the published model if left "
+                + "out.", valueName: "json"))
+    var preprocessing: String?
 
     @Option(name: .long, help: "What weights are stored as: float32, bfloat16 or float16.")
     var dtype: String = "float32"
@@ -125,7 +135,7 @@ struct Convert: ParsableCommand {
             module: module, name: name, arguments: arguments, media: media,
             prompts: try promptDescription() ?? source?.prompts ?? PretrainedModel.Prompts(),
             tokenizerFiles: try tokenizerFiles(source), to: output, dtype: Self.types[dtype] ?? .float32,
-            overwrite: force)
+            extra: try extra(source, name, module), overwrite: force)
         console.result("\(output)  (\(name), \(module.parameterCount) parameters)")
         guard console.isJSON else { return }
         let result: JSONValue = [
@@ -150,10 +160,26 @@ struct Convert: ParsableCommand {
 
     /// The arguments in JSON text, in a file of them, or in a model directory's `config.json`.
     private static func arguments(_ config: String) throws -> JSONObject {
-        let isText = config.first { !$0.isWhitespace } == "{"
-        let value = isText ? try JSONValue.parse(config, source: "--config") : try JSONValue.read(path: config)
-        let fields = try JSONFields(value, source: isText ? "--config" : config)
+        let fields = try fields(config, "--config")
         return try fields.optionalFields("arguments")?.object ?? fields.object
+    }
+
+    /// Members of `config.json` that the weights do not settle.
+    private func extra(_ source: PretrainedModel?, _ name: String, _ module: Module) throws -> JSONObject {
+        var extra = source?.extra.object ?? [:]
+        if let preprocessing {
+            extra["preprocessing"] = try Preprocessing(Self.fields(preprocessing, "--preprocessing")).json
+        } else if extra["preprocessing"] == nil, let standard = Preprocessing.standard(for: name, module) {
+            extra["preprocessing"] = standard.json
+        }
+        return extra
+    }
+
+    /// What JSON text, or a file of it, holds.
+    private static func fields(_ json: String, _ option: String) throws -> JSONFields {
+        let isText = json.first { !$0.isWhitespace } == "{"
+        let value = isText ? try JSONValue.parse(json, source: option) : try JSONValue.read(path: json)
+        return try JSONFields(value, source: isText ? option : json)
     }
 
     private func promptDescription() throws -> PretrainedModel.Prompts? {

@@ -25,6 +25,10 @@ struct Forward: ParsableCommand {
     @Option(help: ArgumentHelp("Weights: .safetensors, .pt or .pth, or a model directory.", valueName: "path"))
     var weights: String?
 
+    @Option(
+        help: ArgumentHelp("The member of the weights file that holds them, such as model_ema.", valueName: "key"))
+    var stateDictKey: String?
+
     @Option(help: ArgumentHelp("Tensors by argument.", valueName: "file.safetensors"))
     var inputs: String?
 
@@ -67,7 +71,9 @@ struct Forward: ParsableCommand {
             name: name, config: try configuration(), inputs: try CheckpointReader.open(inputs).tensors, method: method,
             args: try object(args) ?? [:], mode: mode, wantsGradients: vjp, precision: dtype, seed: seed)
         if let weights {
-            request.weights = try CheckpointReader.open(weights).tensors
+            request.weights = try CheckpointReader.open(
+                weights, options: ReadOptions(stateDictKey: stateDictKey)
+            ).tensors
             request.weightsSource = weights
         }
         try SafetensorsWriter.write(try ForwardDoor.run(request), to: outputs)

@@ -1,0 +1,166 @@
+import Checkpoints
+import Foundation
+import JSON
+import Media
+import Models
+import NeuralNets
+import Tensors
+import Tokenizers
+import Transforms
+
+extension ContrastiveRecipe {
+    /// The model that a run goes on from.
+    private struct Start {
+        let directory: ModelDirectory
+        let preprocessing: Preprocessing
+    }
+
+    public func prepare(_ place: TrainingPlace) throws -> () throws -> any TrainingTask {
+        try data.requireMemory(clips: training.batchSize / training.accumulation)
+        let start = initFrom.isEmpty ? nil : try self.start()
+        return { try task(start, place) }
+    }
+
+    private func start() throws -> Start {
+        let directory = try ModelDirectory.read(initFrom)
+        guard directory.configuration.model == model else {
+            throw TrainingError(
+                .invalidConfiguration,
+                "\(initFrom) holds a \(directory.configuration.model), not a \(model) to go on from.")
+        }
+        let extra = JSONFields(directory.configuration.extra, source: initFrom)
+        guard let fields = try extra.optionalFields("preprocessing") else {
+            throw TrainingError(
+                .invalidConfiguration, "\(initFrom) does not say how inputs are prepared (member 'preprocessing').")
+        }
+        return Start(directory: directory, preprocessing: try Preprocessing(fields))
+    }
+
+    private func task(_ start: Start?, _ place: TrainingPlace) throws -> ContrastiveTask {
+        let clips = try place.clips(self, randomCuts: true)
+        let tokenizer = try place.group.leaderFirst { try self.tokenizer(captions: clips.training, start, place) }
+        var filled = start?.directory.configuration.arguments ?? arguments.object
+        if model == "clip", start == nil, var text = filled["text"]?.objectValue, text["vocab_size"] == nil {
+            text["vocab_size"] = .integer(tokenizer.vocabularySize)
+            filled["text"] = .object(text)
+        } else if model == "videoclip", start == nil, filled["vocab_size"] == nil {
+            filled["vocab_size"] = .integer(tokenizer.vocabularySize)
+        }
+        let built = try ModelRegistry.build(
+            model, arguments.replacing(filled), seed: training.seed, isTrained: training.sharding == .none)
+        guard let encoder = built as? any DualEncoder else {
+            throw TrainingError(.invalidConfiguration, "'\(model)' does not embed texts and pictures.")
+        }
+        guard tokenizer.vocabularySize <= encoder.vocabularySize else {
+            throw TrainingError(
+                .invalidConfiguration,
+                "The tokenizer has \(tokenizer.vocabularySize) ids, and the model reads \(encoder.vocabularySize).")
+        }
+        if let start, !place.isBegun {
+            try PretrainedModel.assign(start.directory.checkpoint.tensors, of: initFrom, to: encoder)
+        }
+        let preprocessing = start?.preprocessing ?? self.preprocessing(of: encoder)
+        guard let text = preprocessing.text else {
+            throw TrainingError(.invalidConfiguration, "\(initFrom) does not say how texts are prepared.")
+        }
+        func paired(_ clips: DatasetClips) throws -> ContrastiveTask.Data {
+            try ContrastiveTask.Data(clips) { try text($0, tokenizer: tokenizer).ids }
+        }
+        let learned = try paired(clips.training)
+        let scale = try start.map { try JSONFields($0.directory.configuration.extra, source: initFrom) }?
+            .optionalDouble("similarity_scale")
+        let loss = ContrastiveLossWithTemperature(
+            logitScale: scale.map { log($0) } ?? logitScale, range: -10...mostLogitScale)
+        return ContrastiveTask(
+            encoder, loss: loss, training: learned,
+            validation: clips.isOverfitting ? learned : try clips.validation.map(paired),
+            prepare: try preparation(preprocessing, encoder.sight), gatheredGradients: gather, smoothing: smoothing,
+            key: RandomKey(seed: training.seed).derived("view"),
+            output: { [filled] scale in
+                ModelOutput { module, path in
+                    try PretrainedModel.write(
+                        module: module, name: model, arguments: filled,
+                        media: PretrainedModel.Media(frameRate: data.frameRate ?? 8),
+                        prompts: PretrainedModel.Prompts(description: description),
+                        tokenizerFolder: place.folder.inside("tokenizer"), to: path,
+                        extra: ["preprocessing": preprocessing.json, "similarity_scale": .number(scale())],
+                        overwrite: true)
+                }
+            })
+    }
+
+    /// What the model sees of a clip.
+    private func preparation(_ preprocessing: Preprocessing, _ sight: Sight) throws -> ContrastiveTask.Preparation {
+        let view = view
+        switch sight {
+        case .image:
+            guard let image = preprocessing.image else {
+                throw TrainingError(.invalidConfiguration, "\(initFrom) does not say how pictures are prepared.")
+            }
+            return { clip, key in
+                let frame = clip.sliced(0, 0..<1)
+                guard let key else { return try image(frame.selected(0, 0)) }
+                // The random part fills the whole of what the model looks at.
+                let size = image.crop ?? image.resize.size(of: ImageSize(height: clip.shape[1], width: clip.shape[2]))
+                return try ImagePreparation(
+                    resize: .exactly(size), interpolation: image.interpolation, scaling: image.scaling)(
+                        view(frame, key: key).selected(0, 0))
+            }
+        case .video:
+            guard let video = preprocessing.video else {
+                throw TrainingError(.invalidConfiguration, "\(initFrom) does not say how clips are prepared.")
+            }
+            return { clip, key in try video(key.map { view(clip, key: $0) } ?? clip) }
+        }
+    }
+
+    /// How a model that is trained from scratch sees and reads.
+    private func preprocessing(of encoder: any DualEncoder) -> Preprocessing {
+        let size =
+            encoder.sightSize.map { ImageSize(height: $0[0], width: $0[1]) }
+            ?? ImageSize(height: data.size[0], width: data.size[1])
+        switch encoder.sight {
+        case .image:
+            return Preprocessing(
+                image: ImagePreparation(
+                    resize: size.height == size.width ? .shorterSide(size.height) : .exactly(size), crop: size),
+                text: TextPreparation(.clip, contextLength: encoder.textLength, padsToLength: true))
+        case .video:
+            return Preprocessing(
+                video: VideoPreparation(frameCount: data.frames, resize: .exactly(size)),
+                text: TextPreparation(.bert, contextLength: encoder.longestText, padsToLength: false))
+        }
+    }
+
+    /// The tokenizer: the run's own, that of the model it goes on from, the one that was named, or one learned now.
+    private func tokenizer(captions: DatasetClips, _ start: Start?, _ place: TrainingPlace) throws -> any Tokenizer {
+        let own = place.folder.inside("tokenizer")
+        let kind = model == "videoclip" ? LearnedTokenizer.Kind.wordpiece : .clip
+        let named =
+            textTokenizer
+            ?? (start.map { _ in URL(fileURLWithPath: initFrom).appendingPathComponent("tokenizer").path })
+        if place.isDry || !FileManager.default.fileExists(atPath: own) {
+            if let named {
+                if place.isDry { return try TokenizerFiles.load(from: URL(fileURLWithPath: named)) }
+                let files = try PretrainedModel.tokenizerFiles(in: named)
+                try AtomicFolder.write(to: own) { folder in
+                    for (name, bytes) in files { try folder.write(name, bytes: bytes) }
+                }
+            } else {
+                let learned = try LearnedTokenizer.train(
+                    kind, (0..<captions.count).map { captions.caption($0) }, vocabularySize: vocabularySize)
+                let target = place.isDry ? temporaryFolder() : own
+                defer { if place.isDry { try? FileManager.default.removeItem(atPath: target) } }
+                try AtomicFolder.write(to: target) { folder in
+                    for (name, bytes) in learned.files { try folder.write(name, bytes: bytes) }
+                }
+                return try TokenizerFiles.load(from: URL(fileURLWithPath: target))
+            }
+        }
+        return try TokenizerFiles.load(from: URL(fileURLWithPath: own))
+    }
+
+    private func temporaryFolder() -> String {
+        FileManager.default.temporaryDirectory.appendingPathComponent("tokenizer-\(UUID().uuidString)").path
+    }
+}

@@ -1,0 +1,160 @@
+import Checkpoints
+import Foundation
+import JSON
+import Models
+import NeuralNets
+import Tokenizers
+import Transforms
+
+/// Everything that decides how a model learns which captions belong to which pictures or clips.
+public struct ContrastiveRecipe: Recipe {
+    public static let models =
+        ["clip"] + CLIPConfiguration.named.map(\.name).filter { !$0.hasSuffix("_tv") }
+    public static let filledArguments: [String] = []
+    public static let keys = [
+        RecipeKey("model", "The builder of the model.", "one of \"clip\", \"clip_vit_b16\", \"clip_vit_b32\""),
+        RecipeKey(
+            "init_from",
+            "The model directory that the run goes on from, with its preparation and tokenizer; empty: none.",
+            "a string"),
+        RecipeKey(
+            "text.vocabulary_size", "The largest text vocabulary that is learned from the captions, in sub-words.",
+            "an integer from 8 to 1000000"),
+        RecipeKey("text.tokenizer", "A folder with a text tokenizer to use instead; null: learn one.", "a string"),
+        RecipeKey(
+            "augment.crop_scale", "The smallest and the largest share of a picture's area that training looks at.",
+            "two shares from above 0 to 1"),
+        RecipeKey(
+            "augment.crop_ratio", "The smallest and the largest proportion, width over height, of such a part.",
+            "two proportions above 0"),
+        RecipeKey(
+            "augment.mirror", "Whether half of them are mirrored; not where left and right mean something.",
+            "true or false"),
+        RecipeKey(
+            "loss.logit_scale", "The first value of the learned logarithm of what cosines are multiplied by.",
+            "between -10 and 10"),
+        RecipeKey("loss.logit_scale_max", "The most that it becomes.", "between -10 and 10"),
+        RecipeKey("loss.smoothing", "The share of the target that is spread over all pairs.", "between 0 and 0.99"),
+        RecipeKey(
+            "gather", "Through which embeddings of a step's other passes gradients flow.",
+            "one of \"global\", \"local\", \"none\""),
+        RecipeKey("description", "What the finished model says of its world.", "a string"),
+    ]
+
+    /// The builder's name.
+    public var model = "clip"
+    /// The builder's arguments; the size of the vocabulary is filled in.
+    public let arguments: JSONFields
+    /// The model directory that the run goes on from; empty for none.
+    public var initFrom = ""
+    /// The largest text vocabulary that is learned.
+    public var vocabularySize = 2048
+    /// A folder with a text tokenizer to use instead of learning one.
+    public var textTokenizer: String?
+    /// How training looks at pictures.
+    public var view: RandomView
+    /// The first logarithm of the scale of cosines.
+    public var logitScale = log(1 / 0.07)
+    /// The largest one.
+    public var mostLogitScale = log(100.0)
+    /// The share of the target spread over all pairs.
+    public var smoothing = 0.0
+    /// Through which embeddings gradients flow.
+    public var gather = GatheredGradients.global
+    /// What the finished model says of its world.
+    public var description = ""
+    /// The pictures or clips.
+    public var data = DataSettings()
+    /// The optimization.
+    public var training = TrainingSettings()
+
+    public init(_ fields: JSONFields) throws {
+        try fields.rejectUnknown(known: [
+            "model", "arguments", "init_from", "text", "augment", "loss", "gather", "description", "data", "training",
+        ])
+        model = try fields.string("model", oneOf: Self.models, default: model)
+        arguments = try fields.optionalFields("arguments") ?? fields.replacing(JSONObject())
+        initFrom = try fields.string("init_from", default: initFrom)
+        if let section = try fields.optionalFields("text") {
+            try section.rejectUnknown(known: ["vocabulary_size", "tokenizer"])
+            vocabularySize = try section.integer("vocabulary_size", in: 8...1_000_000, default: vocabularySize)
+            textTokenizer = try section.optionalString("tokenizer")
+        }
+        view = RandomView(crop: try RandomResizedCrop(scale: 0.5...1))
+        if let section = try fields.optionalFields("augment") { try readView(section) }
+        if let section = try fields.optionalFields("loss") { try readLoss(section) }
+        let gather = try fields.string(
+            "gather", oneOf: GatheredGradients.allCases.map(\.rawValue), default: gather.rawValue)
+        self.gather = GatheredGradients(rawValue: gather) ?? .global
+        description = try fields.string("description", default: description)
+        // Pictures, unless said otherwise.
+        data.frames = model == "videoclip" ? 16 : 1
+        if let section = try fields.optionalFields("data") { try data.read(section) }
+        if let section = try fields.optionalFields("training") {
+            try section.rejectUnknown(known: TrainingSettings.keys)
+            try training.read(section)
+        }
+    }
+
+    private mutating func readView(_ section: JSONFields) throws {
+        try section.rejectUnknown(known: ["crop_scale", "crop_ratio", "mirror"])
+        func range(_ key: String, upTo most: Double, _ requirement: String, _ fallback: ClosedRange<Double>) throws
+            -> ClosedRange<Double>
+        {
+            guard let ends = try section.optionalDoubles(key) else { return fallback }
+            guard ends.count == 2, ends[0] > 0, ends[0] <= ends[1], ends[1] <= most else {
+                throw section.mismatch(key, mustBe: requirement)
+            }
+            return ends[0]...ends[1]
+        }
+        let fallback = try view.crop ?? RandomResizedCrop()
+        view.crop = try RandomResizedCrop(
+            scale: range("crop_scale", upTo: 1, "two shares from above 0 to 1", fallback.scale),
+            ratio: range("crop_ratio", upTo: 100, "two proportions above 0", fallback.ratio))
+        view.mirrors = try section.bool("mirror", default: view.mirrors)
+    }
+
+    private mutating func readLoss(_ section: JSONFields) throws {
+        try section.rejectUnknown(known: ["logit_scale", "logit_scale_max", "smoothing"])
+        logitScale = try section.double("logit_scale", default: logitScale)
+        mostLogitScale = try section.double("logit_scale_max", default: mostLogitScale)
+        smoothing = try section.double("smoothing", default: smoothing)
+        for (key, value) in [("logit_scale", logitScale), ("logit_scale_max", mostLogitScale)]
+        where !(-10...10).contains(value) {
+            throw section.mismatch(key, mustBe: "between -10 and 10")
+        }
+        guard (0...0.99).contains(smoothing) else { throw section.mismatch("smoothing", mustBe: "between 0 and 0.99") }
+    }
+
+    public var json: JSONObject {
+        let crop = view.crop
+        func pair(_ range: ClosedRange<Double>?) -> JSONValue {
+            range.map { [.number($0.lowerBound), .number($0.upperBound)] } ?? .null
+        }
+        return JSONObject([
+            ("model", .string(model)), ("arguments", .object(arguments.object)), ("init_from", .string(initFrom)),
+            (
+                "text",
+                [
+                    "vocabulary_size": .integer(vocabularySize),
+                    "tokenizer": textTokenizer.map { .string($0) } ?? .null,
+                ]
+            ),
+            (
+                "augment",
+                [
+                    "crop_scale": pair(crop?.scale), "crop_ratio": pair(crop?.ratio), "mirror": .bool(view.mirrors),
+                ]
+            ),
+            (
+                "loss",
+                [
+                    "logit_scale": .number(logitScale), "logit_scale_max": .number(mostLogitScale),
+                    "smoothing": .number(smoothing),
+                ]
+            ),
+            ("gather", .string(gather.rawValue)), ("description", .string(description)),
+            ("data", .object(data.json)), ("training", .object(training.json)),
+        ])
+    }
+}

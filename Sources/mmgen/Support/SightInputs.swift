@@ -1,0 +1,79 @@
+import Datasets
+import Foundation
+import Media
+import Tensors
+import Understanding
+
+/// Pictures and clips that a person named: files, folders, manifests and shards.
+struct SightInputs {
+    /// One of them.
+    struct Input {
+        /// What it is called in results: the path as the person would write it.
+        let name: String
+        let source: MediaSource
+        /// What tells whether the file has changed.
+        let stamp: String
+        /// What a manifest says of it.
+        let entry: ManifestEntry
+
+        init(_ entry: ManifestEntry) {
+            name = entry.member == nil ? entry.url.relativePath : entry.name
+            source = entry.source
+            self.entry = entry
+            var status = stat()
+            stamp =
+                stat(entry.url.path, &status) == 0
+                ? "\(status.st_size)-\(status.st_mtim.tv_sec).\(status.st_mtim.tv_nsec)-\(entry.start ?? 0)" : ""
+        }
+    }
+
+    let inputs: [Input]
+
+    /// Everything that some paths name, in their order.
+    ///
+    /// - Throws: ``DatasetError`` for a path that is not there or a manifest that is wrong.
+    init(_ paths: [String]) throws {
+        inputs = try paths.flatMap { path -> [Input] in
+            let url = URL(fileURLWithPath: path)
+            var isFolder: ObjCBool = false
+            let isThere = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
+            let isMedia = Manifest.mediaExtensions.contains(url.pathExtension.lowercased())
+            if isThere, !isFolder.boolValue, isMedia { return [Input(ManifestEntry(url: url))] }
+            guard isThere || !isMedia else { throw VerbError("There is no file \(path).") }
+            return try Manifest(contentsOf: url).entries.map(Input.init)
+        }
+    }
+
+    /// Goes through inputs, several at a time; one that cannot be read is named, and the others go on.
+    ///
+    /// - Parameters:
+    ///   - model: prepares and embeds them.
+    ///   - batch: how many are embedded at once.
+    ///   - body: called with some inputs and their embeddings, in order.
+    /// - Returns: how many could not be read.
+    static func forEachBatch(
+        _ inputs: [Input], _ model: EmbeddingModel, batch: Int, _ console: Console,
+        _ body: ([Input], Tensor) throws -> Void
+    ) throws -> Int {
+        let progress = ProgressLine(console)
+        defer { progress.clear() }
+        var failed = 0
+        for start in stride(from: 0, to: inputs.count, by: batch) {
+            if Interruption.flag.isSet { throw CancellationError() }
+            var prepared: [(input: Input, sight: PreparedSight)] = []
+            for input in inputs[start..<min(start + batch, inputs.count)] {
+                do {
+                    prepared.append((input, try model.prepare(input.source)))
+                } catch let error as MediaError {
+                    progress.clear()
+                    console.failure(error, of: input.name)
+                    failed += 1
+                }
+            }
+            guard !prepared.isEmpty else { continue }
+            try body(prepared.map(\.input), model.embed(prepared.map(\.sight)))
+            progress.update("\(min(start + batch, inputs.count)) of \(inputs.count) embedded")
+        }
+        return failed
+    }
+}
