@@ -87,6 +87,7 @@ extension Recipe {
 
     private static var sections: [String: String] {
         [
+            "answers": "Which answers there are, and which are right.",
             "arguments": "What the model is built with, in the names of its published builder.",
             "data": "The clips and how they are cut.", "loss": "What the loss is made of.",
             "text": "The text tokenizer.", "training": "How the run is optimized, measured and saved.",
