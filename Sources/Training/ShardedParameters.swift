@@ -154,6 +154,7 @@ final class ShardedParameters: ParameterKeeper {
 
     /// Does something in this process alone with whole values in place of the parameters.
     func whole<Result>(_ values: [String: Tensor], _ body: () throws -> Result) rethrows -> Result {
+        releaseAll()
         for entry in units.flatMap(\.entries) {
             values[entry.key].map { entry.parameter.take($0.reshaped(to: entry.parameter.leaf.shape)) }
         }

@@ -107,8 +107,8 @@ public final class Trainer {
         if sharded != nil {
             report(
                 .note(
-                    "parameters and the optimizer's states are spread over \(group.size) processes; no pictures are drawn."
-                ))
+                    "parameters and the optimizer's states are spread over \(group.size) processes; pictures are drawn of steps "
+                        + "that have a checkpoint."))
         }
         // The others do everything but write.
         let log = group.isLeader ? try openLog(metricsLength) : nil
@@ -124,7 +124,12 @@ public final class Trainer {
             try logStep(metrics, log)
             var isSaved = false
             if isDue(settings.evaluateEvery) { isSaved = try evaluateAndTell(log) && settings.retainsBest }
-            if isSaved || isDue(settings.checkpointEvery) { try save(log) }
+            if isSaved || isDue(settings.checkpointEvery) {
+                try save(log)
+                if let sharded, let log, isDue(settings.evaluateEvery) {
+                    try withSaved(progress.step, sharded) { try writeSamples(log) }
+                }
+            }
         }
         if group.isLeader { try writeModel() }
         return .finished
@@ -281,14 +286,17 @@ public final class Trainer {
                 }
             }
         }
-        // Drawing pictures would keep the whole model in every process.
-        guard sharded == nil else { return isBest }
-        let files = try withAverages { try task.writeSamples(to: folder.samplePath(step: step), step: step) }
-        for file in files {
-            report(.wrote(file))
-            try log.events?.append(pictureAt: file, step: step)
-        }
+        // A model in pieces is not whole before it is saved.
+        if sharded == nil { try withAverages { try writeSamples(log) } }
         return isBest
+    }
+
+    /// Draws what the model does now.
+    private func writeSamples(_ log: RunLog) throws {
+        for file in try task.writeSamples(to: folder.samplePath(step: progress.step), step: progress.step) {
+            report(.wrote(file))
+            try log.events?.append(pictureAt: file, step: progress.step)
+        }
     }
 
     /// Writes the model directory with the parameters that the settings ask for.
@@ -306,14 +314,21 @@ public final class Trainer {
         report(.wrote(folder.modelPath))
     }
 
-    /// Writes the model directory from a checkpoint, which is mapped: a model in pieces is whole nowhere else.
+    /// Writes the model directory of a model in pieces.
     private func writeModel(of sharded: ShardedParameters) throws {
         let best = settings.final == .best ? progress.best?.step : nil
-        let state = try folder.load(step: best ?? progress.step)
-        for (key, buffer) in task.module.buffers { state.model[key].map { buffer.wrappedValue = $0 } }
-        let values = state.model.merging(state.averages ?? [:]) { $1 }
-        try sharded.whole(values) { try task.writeModel(to: folder.modelPath) }
+        try withSaved(best ?? progress.step, sharded) { try task.writeModel(to: folder.modelPath) }
         report(.wrote(folder.modelPath))
+    }
+
+    /// Runs `body` in this process alone with the parameters (their averages, if there are any) of a checkpoint, which is
+    /// mapped: a model in pieces is whole nowhere else.
+    private func withSaved(_ step: Int, _ sharded: ShardedParameters, _ body: () throws -> Void) throws {
+        let state = try folder.load(step: step)
+        let kept = task.module.buffers.map { ($0.buffer, $0.buffer.wrappedValue) }
+        defer { for (buffer, value) in kept { buffer.wrappedValue = value } }
+        for (key, buffer) in task.module.buffers { state.model[key].map { buffer.wrappedValue = $0 } }
+        try sharded.whole(state.model.merging(state.averages ?? [:]) { $1 }, body)
     }
 
     /// Runs `body` with the averaged parameters in place of the trained ones.

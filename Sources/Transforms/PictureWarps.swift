@@ -4,9 +4,13 @@ import Tensors
 
 /// A straight-lined change of places: where in the source each pixel of the result comes from.
 struct AffineMap {
-    /// Source x is `a x + b y + c`, source y is `d x + e y + f`, both from pixel centres.
-    var (a, b, c): (Double, Double, Double)
-    var (d, e, f): (Double, Double, Double)
+    // Source x is `a x + b y + c`, source y is `d x + e y + f`, both from pixel centres.
+    var a: Double
+    var b: Double
+    var c: Double
+    var d: Double
+    var e: Double
+    var f: Double
 
     /// Moves rows sideways, the more the lower they are.
     static func shearX(_ amount: Double) -> AffineMap {
@@ -31,8 +35,12 @@ struct AffineMap {
     }
 
     init(_ x: (Double, Double, Double), _ y: (Double, Double, Double)) {
-        (a, b, c) = x
-        (d, e, f) = y
+        a = x.0
+        b = x.1
+        c = x.2
+        d = y.0
+        e = y.1
+        f = y.2
     }
 
     private static func radians(_ degrees: Double) -> Double { degrees * .pi / 180 }

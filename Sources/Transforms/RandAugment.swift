@@ -50,12 +50,12 @@ public struct RandAugment: Sendable, Hashable {
     ///
     /// - Parameter size: the picture's, which translations are measured by.
     func strength(_ operation: Operation, _ size: ImageSize) -> Double {
-        // In single precision, from whichever end is nearer, as PyTorch spaces numbers.
+        // In single precision, rounded once, from whichever end is nearer, as PyTorch spaces numbers.
         func spaced(_ first: Double, _ last: Double) -> Double {
             let step = (Float(last) - Float(first)) / Float(strengthCount - 1)
             return magnitude < strengthCount / 2
-                ? Double(Float(first) + step * Float(magnitude))
-                : Double(Float(last) - step * Float(strengthCount - 1 - magnitude))
+                ? Double(Float(Double(Float(first)) + Double(step) * Double(magnitude)))
+                : Double(Float(Double(Float(last)) - Double(step) * Double(strengthCount - 1 - magnitude)))
         }
         switch operation {
         case .identity, .autoContrast, .equalize: return 0

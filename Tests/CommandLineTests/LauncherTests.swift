@@ -118,7 +118,7 @@ struct LauncherTests {
             let file = "checkpoints/step-00000006/\(name).safetensors"
             #expect(try folder.data("pieces/\(file)") == folder.data("gpt/\(file)"), "\(name)")
         }
-        for file in ["metrics.jsonl", "model/model.safetensors"] {
+        for file in ["metrics.jsonl", "model/model.safetensors", "samples/step-00000006.png"] {
             #expect(try folder.data("pieces/\(file)") == folder.data("gpt/\(file)"), "\(file)")
         }
         for name in ["model", "checkpoints/step-00000006"] {
@@ -126,6 +126,28 @@ struct LauncherTests {
         }
         try train(0, "train-gpt", "clips", "-o", "pieces", "--resume")
         #expect(try folder.data("pieces/model/model.safetensors") == folder.data("gpt/model/model.safetensors"))
+    }
+
+    /// Starts two processes of which each first drops what mpirun has told it, and is told something else instead.
+    private func underOther(_ variables: String, _ run: String) throws -> CommandLineTool.Result {
+        let script = "for v in $(compgen -e | grep ^OMPI_); do unset $v; done; export \(variables); exec \"$@\""
+        let program = ["bash", "-c", script, "bash", CommandLineTool.executable.path]
+        return try CommandLineTool.start(
+            ["--oversubscribe", "-np", "2"] + program
+                + ["train-vqvae", "clips", "--config", "video.yaml", "-o", run] + Self.shared,
+            in: folder.path, variables: Self.variables, program: launcher
+        ).finish()
+    }
+
+    @Test("processes that know of each other by PMIx and Slurm's variables alone train the tokenizer of one process")
+    func slurm() throws {
+        _ = try tokenizer(0, "whole")
+        // What srun --mpi=pmix sets.
+        let variables =
+            "SLURM_NODELIST=here SLURM_STEP_NODELIST=here SLURM_STEP_ID=0 SLURM_JOBID=7 SLURM_STEP_NUM_TASKS=2"
+        let result = try underOther(variables, "slurm")
+        #expect(result.code == 0 && result.errors.contains("2 processes of 1 thread"), "\(result.errors)")
+        try expectEqual("slurm", "whole")
     }
 
     @Test("a process that is killed ends the others within seconds, with a sentence that names it")

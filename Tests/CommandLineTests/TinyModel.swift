@@ -27,7 +27,7 @@ enum TinyModel {
         atexit { if case .success(let path) = TinyModel.folder { try? FileManager.default.removeItem(atPath: path) } }
         let captions = ["go to the red ball", "pick up the blue key", "open the door"]
         let tokenizer = try BPETrainer(vocabularySize: 64).train(captions)
-        try tokenizer.write(to: URL(fileURLWithPath: path + "/tokenizer"))
+        try LearnedTokenizer.write(tokenizer.files, to: URL(fileURLWithPath: path + "/tokenizer"))
         let text: JSONObject = ["text_seq_len": 8, "text_vocab_size": .integer(tokenizer.tokens.count)]
         let video: JSONObject = ["model": "video_vqvae"]
         let prompts = PretrainedModel.Prompts(

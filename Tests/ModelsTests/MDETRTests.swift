@@ -99,7 +99,7 @@ import Testing
             let named = model.parameters.compactMap { key, parameter in gradients[parameter.leaf].map { (key, $0) } }
             optimizer.update(Dictionary(uniqueKeysWithValues: named), rate: 3e-3)
         }
-        #expect(totals.allSatisfy(\.isFinite))
+        #expect(totals.allSatisfy { $0.isFinite })
         #expect(totals[11] < 0.8 * totals[0])
     }
 

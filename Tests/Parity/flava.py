@@ -207,7 +207,7 @@ def pretraining():
     run = lambda label, inputs, config=config, **kwargs: case(
         f"{name}-{label}", name, config, inputs, scale=0.3, **kwargs)
     run("pair-train", lambda: {**picture(), **sentence(), "itm_labels": tensor([1, 0])}, mode="train")
-    run("pair-eval", lambda: {**picture(), **sentence(), "itm_labels": tensor([0, 1])},
+    run("pair-eval", lambda: {**picture(), **sentence(), "itm_labels": tensor([1, 1])},
         args=dict(skip_unmasked_mm_encoder=False))
     run("encode-image", image, method="encode_image")
     # Alone, words and patches are predicted from vectors of the heads' width.

@@ -47,7 +47,7 @@ def encoders():
 def models():
     config = dict(encoder={"class": "SwinTransformer3d", **SMALL}, heads=dict(image=6, rgbd=4, video=5))
     for kind, shape in (("image", (2, 3, 1, 16, 20)), ("rgbd", (1, 4, 1, 20, 16)), ("video", (1, 3, 5, 24, 28))):
-        for mode in ("eval", "train") if kind == "video" else ("eval",):
+        for mode in ("eval", "train") if kind == "image" else ("eval",):
             case(f"Omnivore-{kind}-{mode}", "Omnivore", config, lambda: dict(x=randn(shape)),
                  args=dict(input_type=kind), mode=mode)
 

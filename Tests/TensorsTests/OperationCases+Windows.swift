@@ -96,7 +96,7 @@ func naiveTransposedConvolution(
 let convolutionCases: [OperationCase] =
     windows.map { window in
         OperationCase(
-            "convolved, \(window.name)", covers: ["convolved(_:bias:geometry:)"],
+            "convolved, \(window.name)", covers: ["convolved(_:bias:geometry:activation:)"],
             [[window.input, [window.outputs, window.input[1]] + window.geometry.kernel, [window.outputs]]],
             large: window.name == "2d, strided"
                 ? [[4, 3, 70, 71], [window.outputs, 3, 3, 2], [window.outputs]]
@@ -122,7 +122,18 @@ let convolutionCases: [OperationCase] =
             })
     } + [
         OperationCase(
-            "convolved without bias", covers: ["convolved(_:bias:geometry:)"], [[[1, 2, 5], [3, 2, 3]]],
+            "convolved with a rectifier", covers: ["convolved(_:bias:geometry:activation:)"],
+            [[[2, 3, 6, 7], [4, 3, 3, 3], [4]]], precision: .contraction(30),
+            reference: {
+                let plain = naiveConvolution($0[0], $0[1], $0[2], ConvolutionGeometry(kernel: [3, 3]))
+                return NaiveArray(plain.shape) { max(plain[$0], 0) }
+            },
+            apply: {
+                $0[0].convolved(
+                    $0[1], bias: $0[2], geometry: ConvolutionGeometry(kernel: [3, 3]), activation: .relu)
+            }),
+        OperationCase(
+            "convolved without bias", covers: ["convolved(_:bias:geometry:activation:)"], [[[1, 2, 5], [3, 2, 3]]],
             precision: .contraction(6),
             reference: { naiveConvolution($0[0], $0[1], nil, ConvolutionGeometry(kernel: [3])) },
             apply: { $0[0].convolved($0[1], geometry: ConvolutionGeometry(kernel: [3])) }),

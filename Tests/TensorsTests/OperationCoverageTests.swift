@@ -15,6 +15,7 @@ private let declarationsOutsideTheTable: [String: String] = [
     "tracked()": "TapeTests",
     "backward()": "TapeTests",
     "gradients(of:)": "TapeTests",
+    "gradients(of:to:_:)": "GatheredTests",
     "backward(to:_:)": "TapeTests",
     "holding(_:)": "another value in a leaf, ProcessesTests",
     "sumsOfSquares()": "the parts of sumOfSquares(), ValueTests",

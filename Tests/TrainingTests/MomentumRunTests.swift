@@ -77,7 +77,7 @@ private final class PairsTask: TrainingTask {
     }
 
     private func state(_ place: RunPlace, step: Int) throws -> [String: Tensor] {
-        try SafetensorsReader.read(path: place.file("checkpoints/step-0000000\(step)/model.safetensors"))
+        try SafetensorsReader.read(path: place.file("checkpoints/step-0000000\(step)/model.safetensors")).tensors
     }
 
     @Test("a run stopped before any one of its steps and resumed ends with the same bits, twins and queues included")

@@ -189,11 +189,11 @@ final class RunPlace {
         try FileManager.default.contentsOfDirectory(atPath: file(name)).sorted()
     }
 
-    /// Everything the run ends with: log, last checkpoint, model, by name.
+    /// Everything the run ends with: log, last checkpoint, model, pictures, by name.
     func result(step: Int) throws -> [String: Data] {
         var result = ["metrics.jsonl": try bytes("metrics.jsonl")]
         let checkpoint = "checkpoints/step-" + String(String(100_000_000 + step).dropFirst())
-        for folder in [checkpoint, "model"] {
+        for folder in [checkpoint, "model", "samples"] {
             for name in try names(folder) { result["\(folder)/\(name)"] = try bytes("\(folder)/\(name)") }
         }
         return result

@@ -23,29 +23,29 @@ struct DecodingTests {
         #expect(largest(try Self.read(name), try Reference.tensor("decoded/\(name)")) == 0)
     }
 
+    // Where colours are stored at half the size, decoders differ in how they enlarge them; the pictures here are waves a few
+    // pixels long, which is as bad as it gets.
     @Test(
-        "JPEG and WebP decoders differ by a few levels",
+        "JPEG and WebP decoders differ by a level or two, and by more where colours have half the size",
         arguments: [
-            ("full.jpg", 3.0), ("halved.jpg", 8), ("gray.jpg", 1), ("cmyk.jpg", 4), ("rotated.jpg", 3),
-            ("progressive.jpg", 8), ("lossy.webp", 6),
+            ("full.jpg", 2.0), ("halved.jpg", 16), ("gray.jpg", 1), ("cmyk.jpg", 2), ("rotated.jpg", 2),
+            ("progressive.jpg", 16), ("lossy.webp", 16),
         ])
     func close(_ name: String, _ limit: Double) throws {
-        let difference = largest(try Self.read(name), try Reference.tensor("decoded/\(name)"))
-        print("DIFFERENCE \(name) \(difference)")
-        #expect(difference <= limit)
+        let (found, expected) = (try Self.read(name), try Reference.tensor("decoded/\(name)"))
+        #expect(largest(found, expected) <= limit)
+        let levels = zip(found.scalars(UInt8.self), expected.scalars(UInt8.self)).map { abs(Int($0) - Int($1)) }
+        let mean = Double(levels.reduce(0, +)) / Double(levels.count)
+        #expect(mean < (limit > 2 ? 3 : 1))
     }
 
     @Test("16-bit samples are scaled to 8")
     func deep() throws {
-        let colours = largest(try Self.read("rgb16.png"), try Reference.tensor("decoded/rgb16.png"))
-        print("DIFFERENCE rgb16.png \(colours)")
-        #expect(colours <= 1)
+        #expect(largest(try Self.read("rgb16.png"), try Reference.tensor("decoded/rgb16.png")) <= 1)
         // Pillow shows 16-bit gray as white wherever it is above 255.
         #expect(try Reference.tensor("decoded/gray16.png").scalars(UInt8.self).filter { $0 < 255 }.count < 200)
         let gray = try Self.read("gray16.png").sliced(2, 0..<1).squeezed(2)
-        let difference = largest(gray, try Reference.tensor("decoded/gray16.exact"))
-        print("DIFFERENCE gray16.png \(difference)")
-        #expect(difference <= 1)
+        #expect(largest(gray, try Reference.tensor("decoded/gray16.exact")) <= 1.5)
     }
 
     @Test("a turned picture is upright where that is asked for")

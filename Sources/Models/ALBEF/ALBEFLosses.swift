@@ -20,7 +20,7 @@ public func imageTextContrastiveLoss(
     precondition(
         imageToText.shape == textToImage.shape && momentum.map { $0.imageToText.shape == imageToText.shape } ?? true,
         "imageTextContrastiveLoss: similarities \(imageToText.shape) and \(textToImage.shape) must have one shape")
-    let hard = targets ?? Tensor.diagonal(imageToText.shape)
+    let hard = targets?.detached ?? Tensor.diagonal(imageToText.shape)
     func loss(_ scores: Tensor, _ teacher: Tensor?) -> Tensor {
         var target = hard
         if alpha != 0 {
