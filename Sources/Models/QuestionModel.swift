@@ -114,7 +114,8 @@ extension FLAVAForClassification: QuestionModel {
         guard model.configuration.image.channels == 3 else {
             throw ModelError(
                 .invalidInput,
-                "Questions are about pictures of 3 colours, and this model's have \(model.configuration.image.channels).")
+                "Questions are about pictures of 3 colours, and this model's have \(model.configuration.image.channels)."
+            )
         }
         try batch.require(side: pictureSide)
         return FLAVAInputs(image: batch.pictures, text: batch.questions)

@@ -11,7 +11,8 @@ struct AnswerVocabulary {
     init(_ answers: [String]) {
         self.answers = answers
         places = Dictionary(
-            answers.enumerated().map { (WeightedAnswer.compared($0.element), $0.offset) }, uniquingKeysWith: { first, _ in first })
+            answers.enumerated().map { (WeightedAnswer.compared($0.element), $0.offset) },
+            uniquingKeysWith: { first, _ in first })
     }
 
     /// The answers that the most questions have, by the sum of their weights; equally frequent ones in their order by bytes.

@@ -121,7 +121,7 @@ public final class VQATask: TrainingTask {
     /// The best answers to questions.
     private func ranked(_ data: Data, _ range: Range<Int>, count: Int) throws -> [[RankedAnswer]] {
         try withoutGradients {
-            try stride(from: range.lowerBound, to: range.upperBound, by: batch).flatMap { start in
+            try stride(from: range.lowerBound, to: range.upperBound, by: batch).flatMap { start -> [[RankedAnswer]] in
                 let part = start..<min(start + batch, range.upperBound)
                 let asked = QuestionBatch(
                     pictures: stacked(try part.map { try pictures.prepared(data.questions[$0].picture) }),
@@ -143,7 +143,7 @@ public final class VQATask: TrainingTask {
         // More would fill a line of the log and say little.
         let shown = kinds.count <= 16 ? kinds : []
         return [("vqa_accuracy", mean(credits))]
-            + shown.map { kind in
+            + shown.map { kind -> (name: String, value: Double) in
                 let own = zip(questions, credits).filter { $0.0.kind == kind }.map(\.1)
                 return ("vqa_accuracy/\(kind.split(whereSeparator: \.isWhitespace).joined(separator: "_"))", mean(own))
             }

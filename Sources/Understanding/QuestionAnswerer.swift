@@ -83,7 +83,8 @@ public final class QuestionAnswerer {
         let answers = try pretrained.extra.strings(answersKey)
         guard answers.count == model.answerCount ?? answers.count, !answers.isEmpty else {
             throw pretrained.extra.mismatch(
-                answersKey, mustBe: model.answerCount.map { "a list of \($0) texts, one for each of the model's scores" }
+                answersKey,
+                mustBe: model.answerCount.map { "a list of \($0) texts, one for each of the model's scores" }
                     ?? "a list of at least one text")
         }
         guard tokenizer.vocabularySize <= model.vocabularySize else {
@@ -180,7 +181,8 @@ private struct HeadedAnswers {
         }
         for kind in answers[Self.kindHead] ?? [] where answers[Self.prefix + kind] == nil {
             throw lists.mismatch(
-                Self.kindHead, mustBe: "the names of the other heads without '\(Self.prefix)', but there is no '\(kind)'")
+                Self.kindHead,
+                mustBe: "the names of the other heads without '\(Self.prefix)', but there is no '\(kind)'")
         }
         (self.model, self.answers) = (model, answers)
     }
@@ -192,7 +194,8 @@ private struct HeadedAnswers {
             uniqueKeysWithValues: output.answers.map { ($0.name, $0.scores.softmax().scalars(Float.self)) })
         // A question is of a kind with its probability, and then has an answer with another.
         let kinds = shares[Self.kindHead].map { Array(zip(answers[Self.kindHead] ?? [], $0)) }
-        let heads = kinds?.map { (Self.prefix + $0, Double($1)) } ?? model.headNames.map { ($0, 1 / Double(shares.count)) }
+        let heads =
+            kinds?.map { (Self.prefix + $0, Double($1)) } ?? model.headNames.map { ($0, 1 / Double(shares.count)) }
         let all = heads.flatMap { name, weight in
             zip(answers[name] ?? [], shares[name] ?? []).map {
                 QuestionAnswerer.Answer(text: $0, probability: weight * Double($1))

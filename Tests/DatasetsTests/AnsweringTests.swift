@@ -44,7 +44,8 @@ struct AnsweringTests {
         #expect(names.isDisjoint(with: parts.training.map(\.file.lastPathComponent)))
         #expect((15...45).contains(names.count))
         #expect(parts.validation.count == 4 * names.count)
-        #expect(other.split(validationShare: 0.3, seed: 7).validation.map(\.identity) == parts.validation.map(\.identity))
+        #expect(
+            other.split(validationShare: 0.3, seed: 7).validation.map(\.identity) == parts.validation.map(\.identity))
         #expect(one.split(validationShare: 0.3, seed: 8).validation.map(\.identity) != parts.validation.map(\.identity))
         #expect(one.split(validationShare: 0, seed: 7).validation.isEmpty)
     }

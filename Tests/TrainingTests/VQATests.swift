@@ -19,7 +19,9 @@ import Testing
 
         init(_ lines: [JSONObject]? = nil) throws {
             try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-            let colors: [(String, [UInt8])] = [("red", [220, 20, 20]), ("green", [20, 200, 20]), ("blue", [20, 20, 220])]
+            let colors: [(String, [UInt8])] = [
+                ("red", [220, 20, 20]), ("green", [20, 200, 20]), ("blue", [20, 20, 220]),
+            ]
             var all: [JSONObject] = []
             for place in 0..<12 {
                 let (name, color) = colors[place % 3]

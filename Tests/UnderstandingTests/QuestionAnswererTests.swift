@@ -37,8 +37,8 @@ struct QuestionAnswererTests {
     private static let albef: JSONObject = {
         let text: JSONObject = ["hidden_size": 8, "vocab_size": 64, "max_position_embeddings": 12]
         var encoder = text
-        for (key, value) in ["num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12] as JSONObject {
-            encoder[key] = value
+        for (key, value) in [("num_hidden_layers", 1), ("num_attention_heads", 2), ("intermediate_size", 12)] {
+            encoder[key] = .integer(value)
         }
         return [
             "vision_encoder_args": [
@@ -86,7 +86,8 @@ struct QuestionAnswererTests {
     }
 
     /// Pictures of one colour.
-    private func pictures(_ answerer: QuestionAnswerer, in folder: Folder, _ levels: [UInt8]) throws -> [PreparedPicture]
+    private func pictures(_ answerer: QuestionAnswerer, in folder: Folder, _ levels: [UInt8]) throws
+        -> [PreparedPicture]
     {
         try levels.map { level in
             let file = URL(fileURLWithPath: folder.path).appendingPathComponent("picture-\(level).png")
@@ -126,7 +127,9 @@ struct QuestionAnswererTests {
     @Test("MDETR's answers are those of the kinds a question may be of, each with the product of both probabilities")
     func heads() throws {
         let roberta = fixturesFolder.appendingPathComponent("tokenizers/roberta")
-        let files = try ["vocab.json", "merges.txt"].map { ($0, Array(try Data(contentsOf: roberta.appendingPathComponent($0)))) }
+        let files = try ["vocab.json", "merges.txt"].map {
+            ($0, Array(try Data(contentsOf: roberta.appendingPathComponent($0))))
+        }
         let tokenizer = Dictionary(uniqueKeysWithValues: files)
         let size = try TokenizerFiles.load(from: roberta).vocabularySize
         var arguments = Self.mdetr
@@ -147,7 +150,9 @@ struct QuestionAnswererTests {
         let answers = try answerer.answers(to: ["what is there?"], about: seen, count: 9)[0]
         #expect(Set(answers.map(\.text)) == ["dog", "cat", "red", "blue", "green"])
         #expect(abs(answers.reduce(0) { $0 + $1.probability } - 1) < 1e-5)
-        let short = try made(["answer_type": ["obj", "attr"], "answer_obj": ["dog"], "answer_attr": ["red", "blue", "green"]])
+        let short = try made([
+            "answer_type": ["obj", "attr"], "answer_obj": ["dog"], "answer_attr": ["red", "blue", "green"],
+        ])
         #expect(throws: CheckpointError.self) { try QuestionAnswerer(contentsOf: short.path) }
         let strange = try made([
             "answer_type": ["obj", "rel"], "answer_obj": ["dog", "cat"], "answer_attr": ["red", "blue", "green"],
@@ -173,7 +178,8 @@ struct QuestionAnswererTests {
         let few = try directory(name, Self.flava, answers: ["yes"])
         #expect(refusal { _ = try QuestionAnswerer(contentsOf: few.path) }.contains("a list of 3 texts"))
         let blind = try directory(
-            name, Self.flava, preprocessing: Preprocessing(text: TextPreparation(.bert, contextLength: 8, padsToLength: true)))
+            name, Self.flava,
+            preprocessing: Preprocessing(text: TextPreparation(.bert, contextLength: 8, padsToLength: true)))
         #expect(refusal { _ = try QuestionAnswerer(contentsOf: blind.path) }.contains("'preprocessing.image'"))
         let mute = try directory(name, Self.flava, tokenizer: [:])
         #expect(refusal { _ = try QuestionAnswerer(contentsOf: mute.path) }.contains("a tokenizer"))

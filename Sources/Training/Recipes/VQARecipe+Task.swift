@@ -65,7 +65,7 @@ extension VQARecipe {
                 .invalidConfiguration,
                 "The tokenizer has \(tokenizer.vocabularySize) ids, and the model reads \(model.vocabularySize).")
         }
-        guard data.size == [model.pictureSide, model.pictureSide] else {
+        guard start != nil || data.size == [model.pictureSide, model.pictureSide] else {
             throw TrainingError(
                 .invalidConfiguration,
                 "The model's pictures have \(model.pictureSide) x \(model.pictureSide) pixels, and data.size is "
@@ -185,6 +185,7 @@ extension VQARecipe {
         if let start {
             stated = start.directory.configuration.arguments
             guard start.answers == nil else { return stated }
+            for (key, value) in arguments.object.members where key.hasPrefix("classifier_") { stated[key] = value }
         }
         for key in Self.filledArguments { stated[key] = nil }
         var filled = Self.filled(arguments.replacing(stated), model: model, answers: answers).object
@@ -245,7 +246,8 @@ extension TrainingPlace {
             isDry
             ? FileManager.default.temporaryDirectory.appendingPathComponent("tokenizer-\(UUID().uuidString)").path : own
         defer { if isDry { try? FileManager.default.removeItem(atPath: target) } }
-        let files = try named.map { try PretrainedModel.tokenizerFiles(in: $0).map { ($0.key, $0.value) } } ?? learn()
+        let files =
+            try named.map { try PretrainedModel.tokenizerFiles(in: $0).map { (name: $0.key, bytes: $0.value) } } ?? learn()
         try AtomicFolder.write(to: target) { folder in
             for (name, bytes) in files { try folder.write(name, bytes: bytes) }
         }

@@ -16,7 +16,8 @@ public struct VQARecipe: Recipe {
             "The model directory that the run goes on from, with its tokenizer: of this kind, or a flava_model; empty: none.",
             "a string"),
         RecipeKey(
-            "text.vocabulary_size", "The largest text vocabulary that is learned from questions and answers, in sub-words.",
+            "text.vocabulary_size",
+            "The largest text vocabulary that is learned from questions and answers, in sub-words.",
             "an integer from 8 to 1000000"),
         RecipeKey("text.tokenizer", "A folder with a text tokenizer to use instead; null: learn one.", "a string"),
         RecipeKey(

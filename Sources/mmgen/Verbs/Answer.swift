@@ -94,7 +94,7 @@ struct Answer: ParsableCommand {
             progress.update("\(start + some.count)/\(asked.count) questions")
         }
         progress.clear()
-        if tally.count > 0 { tally.lines.forEach(console.result) }
+        if tally.count > 0 { tally.lines.forEach { console.result($0) } }
         guard console.isJSON else { return }
         var report: JSONObject = ["results": .array(results), "answers": .integer(answerer.answerCount)]
         for (key, value) in tally.json.members { report[key] = value }
@@ -174,7 +174,7 @@ private struct AnswerTally {
         if !kinds.isEmpty {
             object["kinds"] = .object(
                 JSONObject(
-                    kinds.keys.sorted().map { kind in
+                    kinds.keys.sorted().map { kind -> (String, JSONValue) in
                         let own = kinds[kind] ?? []
                         return (kind, ["measured": .integer(own.count), "accuracy": .number(Self.mean(own))])
                     }))
