@@ -24,13 +24,15 @@ enum ModelArguments {
         case "text_image_gpt": gpt
         case "clip": clip(arguments)
         case "videoclip": videoCLIP
+        case "flava_model_for_classification": flavaClassifier
+        case "albef_model_for_vqa": albefAnswers
         case _ where model.hasPrefix("clip_"):
             [RecipeKey("pretrained", "Only false: weights are read from init_from.", "true or false", default: false)]
         default: []
         }
     }
 
-    private static func integer(_ last: Int, from first: Int = 1) -> String { "an integer from \(first) to \(last)" }
+    static func integer(_ last: Int, from first: Int = 1) -> String { "an integer from \(first) to \(last)" }
 
     private static func layered(axes: Int) -> [RecipeKey] {
         let names = axes == 3 ? "[frames, height, width]" : "[height, width]"

@@ -87,6 +87,7 @@ extension Recipe {
 
     private static var sections: [String: String] {
         [
+            "answers": "Which answers there are, and which are right.",
             "arguments": "What the model is built with, in the names of its published builder.",
             "data": "The clips and how they are cut.", "loss": "What the loss is made of.",
             "arguments.vision": "The encoder of pictures.", "arguments.text": "The encoder of texts.",
