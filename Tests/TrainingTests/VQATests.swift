@@ -99,7 +99,7 @@ import Testing
         #expect(task.itemCount == 18 && task.heldOutCount == 6)
         #expect(task.quality?.metric == "vqa_accuracy")
         let folder = RunFolder(questions.folder.appendingPathComponent("run").path)
-        _ = try Trainer(task, settings: recipe.training, folder: folder).run()
+        _ = try Trainer(task, settings: recipe.training, folder: folder).run(resumes: false)
         let metrics = try task.evaluate()
         #expect(value("vqa_accuracy", metrics) == 1, "\(metrics)")
         #expect(value("vqa_accuracy/color", metrics) == 1)
