@@ -25,11 +25,13 @@ enum ModelArguments {
         case "clip": clip(arguments)
         case _ where model.hasPrefix("clip_"):
             [RecipeKey("pretrained", "Only false: weights are read from init_from.", "true or false", default: false)]
+        case "mdetr": mdetr(ofAnySize: true)
+        case "mdetr_for_phrase_grounding": mdetr(ofAnySize: false)
         default: []
         }
     }
 
-    private static func integer(_ last: Int, from first: Int = 1) -> String { "an integer from \(first) to \(last)" }
+    static func integer(_ last: Int, from first: Int = 1) -> String { "an integer from \(first) to \(last)" }
 
     private static func layered(axes: Int) -> [RecipeKey] {
         let names = axes == 3 ? "[frames, height, width]" : "[height, width]"

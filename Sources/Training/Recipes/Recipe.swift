@@ -91,7 +91,9 @@ public struct TrainingPlace {
 /// The recipes there are.
 public enum Recipes {
     /// One per kind of training.
-    public static let kinds: [any Recipe.Type] = [VQVAERecipe.self, GPTRecipe.self, ContrastiveRecipe.self]
+    public static let kinds: [any Recipe.Type] = [
+        VQVAERecipe.self, GPTRecipe.self, ContrastiveRecipe.self, GroundingRecipe.self,
+    ]
 
     /// The kind of training that a model needs.
     public static func kind(of model: String) -> (any Recipe.Type)? { kinds.first { $0.models.contains(model) } }
