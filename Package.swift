@@ -55,7 +55,10 @@ let package = Package(
             dependencies: ["Models", "Transforms", "Tokenizers", "Media", "Checkpoints", "NeuralNets", "JSON"]),
         .target(
             name: "Training",
-            dependencies: ["Models", "Transforms", "Tokenizers", "Distributed", "Datasets", "Media", "Generation", "JSON"]),
+            dependencies: [
+                "Models", "Transforms", "Tokenizers", "Distributed", "Datasets", "Evaluation", "Media", "Generation",
+                "JSON",
+            ]),
         .target(
             name: "Benchmarking",
             dependencies: ["Training", "Generation", "Models", "NeuralNets", "Media", "Tensors", "CKernels", "JSON"]),

@@ -153,6 +153,18 @@ public struct ByteBPETokenizer: Tokenizer {
         }
     }
 
+    /// The words that a text without special tokens is cut into, each with the space before it.
+    static func words(of scalars: [Unicode.Scalar]) -> [ArraySlice<Unicode.Scalar>] {
+        var words: [ArraySlice<Unicode.Scalar>] = []
+        var start = 0
+        while start < scalars.count {
+            let length = wordLength(scalars[start...])
+            words.append(scalars[start..<start + length])
+            start += length
+        }
+        return words
+    }
+
     /// The length of the word that begins here, at least 1.
     private static func wordLength(_ rest: ArraySlice<Unicode.Scalar>) -> Int {
         guard let first = rest.first else { return 0 }

@@ -11,6 +11,8 @@ public enum LearnedTokenizer {
         case charBPE = "char-bpe"
         /// Bytes and their merges within CLIP's words: `vocab.json`, `merges.txt`.
         case clip
+        /// Bytes and their merges, words with the space before them: `vocab.json` with RoBERTa's special tokens, `merges.txt`.
+        case byteBPE = "byte-bpe"
         /// BERT's pieces of words: `vocab.txt`.
         case wordpiece
     }
@@ -37,6 +39,7 @@ public enum LearnedTokenizer {
                 .train(captions)
             return (result.files, result.tokens.count)
         case .clip: return try clip(captions, vocabularySize, minimumFrequency)
+        case .byteBPE: return try byteBPE(captions, vocabularySize, minimumFrequency)
         case .wordpiece: return try wordPiece(captions, vocabularySize, minimumFrequency)
         }
     }
@@ -126,7 +129,7 @@ public enum LearnedTokenizer {
         return ([("vocab.txt", Array(tokens.joined(separator: [10])) + [10])], tokens.count)
     }
 
-    private static func require(_ size: Int, atLeast least: Int, _ what: String) throws {
+    static func require(_ size: Int, atLeast least: Int, _ what: String) throws {
         guard size >= least else {
             throw TokenizerError(
                 .invalidArgument, "A vocabulary of \(size) is too small: \(what) need \(least).")

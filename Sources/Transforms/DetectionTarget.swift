@@ -103,7 +103,7 @@ extension DetectionTarget {
     }
 
     /// The same things in the picture at another size.
-    func resized(_ size: ImageSize) -> DetectionTarget {
+    public func resized(_ size: ImageSize) -> DetectionTarget {
         var result = self
         let x = Double(size.width) / Double(self.size.width)
         let y = Double(size.height) / Double(self.size.height)

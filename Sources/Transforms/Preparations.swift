@@ -64,14 +64,18 @@ public struct ImagePreparation: ImageTransform, Hashable {
         return .object(object)
     }
 
+    /// What a picture of a size is resized to, before the middle is cut out.
+    public func size(of size: ImageSize) -> ImageSize {
+        if rounding == .mdetr, case .shorterSide(let side, let longest) = resize {
+            return MDETRTransform.size(of: size, shorter: side, longest: longest)
+        }
+        return resize.size(of: size)
+    }
+
     /// The picture before it is normalised, `uint8`.
     public func pixels(_ image: Tensor) throws -> Tensor {
         try requirePicture(image, "A model's preparation")
-        var size = resize.size(of: image.imageSize)
-        if rounding == .mdetr, case .shorterSide(let side, let longest) = resize {
-            size = MDETRTransform.size(of: image.imageSize, shorter: side, longest: longest)
-        }
-        let whole = try resized(image, size, interpolation)
+        let whole = try resized(image, size(of: image.imageSize), interpolation)
         return crop.map { whole.centerCropped($0) } ?? whole
     }
 

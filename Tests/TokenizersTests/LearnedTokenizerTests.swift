@@ -22,6 +22,7 @@ struct LearnedTokenizerTests {
         "What was learned is read back as its own kind, with as many entries",
         arguments: [
             (LearnedTokenizer.Kind.charBPE, "char-bpe", 60), (.clip, "clip", 540), (.wordpiece, "wordpiece", 60),
+            (.byteBPE, "byte-bpe", 290),
         ])
     func kinds(_ kind: LearnedTokenizer.Kind, _ name: String, _ size: Int) throws {
         let (tokenizer, count) = try loaded(kind, size: size)
@@ -48,6 +49,18 @@ struct LearnedTokenizerTests {
         #expect(clip.startID == count - 2)
         #expect(clip.decode(clip.encode("schöner grüner Ball 🎱")) == "schöner grüner ball 🎱 ")
         #expect(try clip.encodeContext("go to the ball", contextLength: 16).count == 16)
+    }
+
+    @Test("RoBERTa's form has its ids of special tokens, spaces within words, and characters of every token")
+    func byteBPE() throws {
+        let (tokenizer, count) = try loaded(.byteBPE, size: 300)
+        let roberta = try #require(tokenizer as? ByteBPETokenizer)
+        #expect((roberta.startID, roberta.padID, roberta.endID) == (0, 1, 2))
+        #expect(roberta.specialTokens["<mask>"] == count - 1)
+        let encoding = roberta.encoding("go to the ball")
+        #expect(roberta.decode(Array(encoding.ids.dropFirst().dropLast())) == "go to the ball")
+        #expect(encoding.offsets.compactMap { $0 }.contains(6..<9))
+        #expect(roberta.decode(roberta.encode("schöner grüner Ball 🎱")) == "schöner grüner Ball 🎱")
     }
 
     @Test("WordPiece begins with BERT's special tokens and reads captions back")

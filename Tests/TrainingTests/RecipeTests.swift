@@ -64,7 +64,7 @@ import Testing
         }
         let base: JSONObject =
             model.hasSuffix("video_vqvae.video_vqvae")
-            ? ["encoder_n_layers": 1, "decoder_n_layers": 1] : model == "clip" ? stated : [:]
+            ? ["encoder_n_layers": 1, "decoder_n_layers": 1] : ["clip", "mdetr"].contains(model) ? stated : [:]
         let known = known { (arguments: JSONObject) throws in try build(model, merged(base, arguments)) }
         #expect(!known.isEmpty)
         let filled = Set(kind.filledArguments).intersection(known)

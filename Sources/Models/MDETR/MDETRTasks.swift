@@ -41,7 +41,7 @@ public final class MDETRForPhraseGrounding: Module {
     }
 
     /// The embeddings of the last decoder layer's queries and of the text.
-    func embeddings(_ output: MDETRTransformer.Output, _ context: ForwardContext) -> ContrastiveEmbeddings {
+    public func embeddings(_ output: MDETRTransformer.Output, _ context: ForwardContext) -> ContrastiveEmbeddings {
         ContrastiveEmbeddings(
             queries: contrastiveAlignmentImageProjection(output.decoderHiddenStates.selected(0, -1), context)
                 .ofLengthOne(),

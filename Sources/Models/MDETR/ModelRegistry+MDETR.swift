@@ -82,9 +82,9 @@ extension MDETR.Configuration {
 
     /// What `mdetr` takes besides.
     static let keysOfAnySize = [
-        "backbone", "backbone_layers", "backbone_stem_channels", "backbone_norm", "freeze_first_stage", "vocab_size",
-        "max_position_embeddings", "text_num_layers", "text_num_heads", "text_dim_feedforward", "text_dropout",
-        "normalize_before",
+        "backbone", "backbone_layers", "backbone_stem_channels", "backbone_dilated_stages", "backbone_norm",
+        "freeze_first_stage", "vocab_size", "max_position_embeddings", "text_num_layers", "text_num_heads",
+        "text_dim_feedforward", "text_dropout", "normalize_before",
     ]
 
     /// Reads the arguments of a factory of the peer.
@@ -112,6 +112,11 @@ extension MDETR.Configuration {
             backbone.layers = layers
         }
         backbone.stemChannels = try fields.integer("backbone_stem_channels", in: 1...4096, default: 64)
+        let dilated = try fields.integer("backbone_dilated_stages", in: 0...3, default: 0)
+        guard dilated == 0 || backbone.block == .bottleneck else {
+            throw fields.mismatch("backbone_dilated_stages", mustBe: "0 where blocks are basic (resnet18, resnet34)")
+        }
+        backbone.dilates = (0..<3).map { $0 >= 3 - dilated }
         let normalizations = ResNet.Configuration.Normalization.allCases.map(\.rawValue)
         backbone.normalization =
             try fields.string("backbone_norm", oneOf: normalizations, default: "FrozenBatchNorm2d") == "nn.BatchNorm2d"

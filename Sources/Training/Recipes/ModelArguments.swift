@@ -28,6 +28,8 @@ enum ModelArguments {
         case "albef_model_for_vqa": albefAnswers
         case _ where model.hasPrefix("clip_"):
             [RecipeKey("pretrained", "Only false: weights are read from init_from.", "true or false", default: false)]
+        case "mdetr": mdetr(ofAnySize: true)
+        case "mdetr_for_phrase_grounding": mdetr(ofAnySize: false)
         default: []
         }
     }

@@ -41,7 +41,8 @@ struct Tokenize: ParsableCommand {
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "Whose form a learned tokenizer has: char-bpe (the GPT's), clip or wordpiece (BERT's).", valueName: "kind"))
+            "Whose form a learned tokenizer has: char-bpe (the GPT's), clip, byte-bpe (RoBERTa's) or wordpiece (BERT's).",
+            valueName: "kind"))
     var kind: LearnedTokenizer.Kind = .charBPE
 
     @Option(

@@ -1,5 +1,4 @@
 import Tensors
-import Transforms
 
 /// Draws numbered boxes onto a picture.
 public enum BoxDrawing {
