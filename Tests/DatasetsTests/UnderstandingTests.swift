@@ -284,14 +284,14 @@ struct UnderstandingTests {
         // Named splits hold; without them a hash decides, which the seed changes.
         try folder.write(
             "split.jsonl",
-            (0..<40).map { #"{"file": "a.jpg", "caption": "\($0)", "split": "\($0 % 4 == 0 ? "val" : "train")"}"# }
+            (0..<40).map { #"{"file": "a.jpg", "caption": "\#($0)", "split": "\#($0 % 4 == 0 ? "val" : "train")"}"# }
                 .joined(separator: "\n"))
         let named = try UnderstandingDataset.lines(folder["split.jsonl"]).splits(
             validationShare: 0.9, limit: 6, seed: 1)
         #expect(named.training.count == 30)
         #expect(named.validation.compactMap(\.captions.first) == ["0", "4", "8", "12", "16", "20"])
         try folder.write(
-            "plain.jsonl", (0..<40).map { #"{"file": "a.jpg", "caption": "\($0)"}"# }.joined(separator: "\n"))
+            "plain.jsonl", (0..<40).map { #"{"file": "a.jpg", "caption": "\#($0)"}"# }.joined(separator: "\n"))
         let plain = try UnderstandingDataset.lines(folder["plain.jsonl"])
         let parts = plain.splits(validationShare: 0.3, limit: 99, seed: 1)
         #expect(parts.training.count + parts.validation.count == 40 && (4...20).contains(parts.validation.count))

@@ -92,11 +92,7 @@ public struct TrainingPlace {
 public enum Recipes {
     /// One per kind of training.
     public static let kinds: [any Recipe.Type] = [
-<<<<<<< HEAD
-        VQVAERecipe.self, GPTRecipe.self, ContrastiveRecipe.self, VQARecipe.self,
-=======
-        VQVAERecipe.self, GPTRecipe.self, ContrastiveRecipe.self, GroundingRecipe.self,
->>>>>>> ecf49e1f4b33d6a739b32c527855197cdecdf8d6
+        VQVAERecipe.self, GPTRecipe.self, ContrastiveRecipe.self, VQARecipe.self, GroundingRecipe.self,
     ]
 
     /// The kind of training that a model needs.
