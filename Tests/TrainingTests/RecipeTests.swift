@@ -55,7 +55,9 @@ import Testing
         let kind = try #require(Recipes.kind(of: model))
         let keys = ModelArguments.keys(of: model)
         // A download's name is refused with an explanation, and nothing is frozen that a recipe trains.
-        let ignored: Set = ["pretrained_model_key", "freeze_model", "loss_fn"]
+        let ignored: Set = [
+            "pretrained_model_key", "freeze_model", "text_model_name", "video_pretrain_path", "class", "loss_fn",
+        ]
         // The defaults that are explained are the builder's.
         let stated = keys.filter { $0.fallback != .null }.reduce(into: JSONObject()) { object, key in
             object = replacing(object, key.path, key.fallback)

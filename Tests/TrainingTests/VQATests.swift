@@ -76,7 +76,10 @@ import Testing
             "model": .string(model ?? VQARecipe.models[0]),
             "arguments": .object(model == VQARecipe.models[1] ? Self.albef : Self.flava),
             "text": ["context_length": 10, "vocabulary_size": 100], "data": ["path": .string(questions.data)],
-            "training": ["steps": 60, "batch_size": 9, "learning_rate": 0.01, "log_every": 20, "evaluate_every": 60],
+            "training": [
+                "steps": 60, "batch_size": 9, "learning_rate": 0.01, "ema_decay": 0, "log_every": 20,
+                "evaluate_every": 60,
+            ],
         ]
         for (key, value) in more.members { object[key] = value }
         return try VQARecipe(JSONFields(object, source: "recipe"))
@@ -99,7 +102,7 @@ import Testing
         #expect(task.itemCount == 18 && task.heldOutCount == 6)
         #expect(task.quality?.metric == "vqa_accuracy")
         let folder = RunFolder(questions.folder.appendingPathComponent("run").path)
-        _ = try Trainer(task, settings: recipe.training, folder: folder).run()
+        _ = try Trainer(task, settings: recipe.training, folder: folder).run(resumes: false)
         let metrics = try task.evaluate()
         #expect(value("vqa_accuracy", metrics) == 1, "\(metrics)")
         #expect(value("vqa_accuracy/color", metrics) == 1)
