@@ -247,7 +247,8 @@ extension TrainingPlace {
             ? FileManager.default.temporaryDirectory.appendingPathComponent("tokenizer-\(UUID().uuidString)").path : own
         defer { if isDry { try? FileManager.default.removeItem(atPath: target) } }
         let files =
-            try named.map { try PretrainedModel.tokenizerFiles(in: $0).map { (name: $0.key, bytes: $0.value) } } ?? learn()
+            try named.map { try PretrainedModel.tokenizerFiles(in: $0).map { (name: $0.key, bytes: $0.value) } }
+            ?? learn()
         try AtomicFolder.write(to: target) { folder in
             for (name, bytes) in files { try folder.write(name, bytes: bytes) }
         }
