@@ -38,7 +38,8 @@ MODELS = {
 OWN_ARGUMENTS = {"flava": {"return_attn_weights": False}}
 # `albef-retrieval` is a loss: only a step makes use of it.
 STEPS_ONLY = {"albef-retrieval"}
-LABELS = {"omnivore-clip": "32 frames of 224x224", "mdetr": "480x640", "videoclip": "32 frames of 224x224"}
+LABELS = {"omnivore-image": "a picture of 224x224", "omnivore-clip": "32 frames of 224x224", "mdetr": "480x640",
+          "videoclip": "32 frames of 224x224"}
 
 
 def passes_of(name):
