@@ -82,6 +82,7 @@ CLONES static void S(binary_row)(int op, long n, const T *restrict a, long sa, c
     case MM_MAXIMUM: BINARY_ROW(u > v || u != u ? u : v) break;
     case MM_MINIMUM: BINARY_ROW(u < v || u != u ? u : v) break;
     case MM_POWER: BINARY_ROW(F(pow)(u, v)) break;
+    case MM_ADD_RELU: BINARY_ROW(u + v > 0 || u + v != u + v ? u + v : 0) break;
     }
 }
 

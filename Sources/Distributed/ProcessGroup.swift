@@ -37,7 +37,6 @@ public final class ProcessGroup: @unchecked Sendable {
     public static func launched() throws -> ProcessGroup {
         guard isLaunched else { return .single }
         let group = try ProcessGroup { try MPITransport() }
-        try group.requireWhole(ProcessInfo.processInfo.environment)
         try group.meetNeighbours()
         return group
     }
@@ -47,24 +46,6 @@ public final class ProcessGroup: @unchecked Sendable {
         let (thread, rank, size) = try CommunicationThread.start(transport)
         (self.thread, self.rank, self.size) = (thread, rank, size)
         neighbours = [rank]
-    }
-
-    /// Refuses to work without the others that a launcher says it has started: Open MPI lets each process of a launcher that
-    /// it does not understand believe that it is alone.
-    ///
-    /// - Parameter variables: of the environment, in which launchers write rank and number.
-    func requireWhole(_ variables: [String: String]) throws {
-        func number(_ names: String...) -> Int? { names.lazy.compactMap { variables[$0].flatMap { Int($0) } }.first }
-        // Under Slurm, mpirun's processes have the variables of both.
-        let isDirect = variables["OMPI_COMM_WORLD_SIZE"] == nil && variables["PMIX_RANK"] != nil
-        let wanted = number("OMPI_COMM_WORLD_SIZE", "PMI_SIZE") ?? (isDirect ? number("SLURM_STEP_NUM_TASKS") : nil)
-        let place = number("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK")
-        guard wanted ?? size != size || place ?? rank != rank else { return }
-        throw DistributedError(
-            .unavailable,
-            "The launcher started \(wanted.map { "\($0) processes" } ?? "a process of rank \(place ?? 0)"), but Open MPI makes "
-                + "this one rank \(rank) of \(size): it does not understand this launcher. Use the mpirun of the same Open "
-                + "MPI, or 'srun --mpi=pmix' where both know PMIx.")
     }
 
     /// Finds out who runs on this machine, so that it is noticed when one of them is gone.

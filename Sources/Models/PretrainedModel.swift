@@ -91,7 +91,10 @@ public struct PretrainedModel {
         let directory = try ModelDirectory.read(path)
         let source = (path as NSString).appendingPathComponent("config.json")
         let configuration = directory.configuration
-        extra = JSONFields(configuration.extra, source: source)
+        let extra = JSONFields(configuration.extra, source: source)
+        let own = ["dtype", "media", "prompts", Self.weightsKey, Self.cacheKey]
+        self.extra = extra.replacing(
+            JSONObject(extra.object.members.filter { !own.contains($0.key) }.map { ($0.key, $0.value) }))
         self.path = path
         name = configuration.model
         arguments = configuration.arguments

@@ -56,9 +56,6 @@ public func scaledDotProductAttention(
         : (query.detached.runningLast(), key.detached.runningLast(), value.detached.runningLast())
     let (batch, heads, queries, keys) = (q.shape[0], q.shape[1], q.shape[2], k.shape[2])
     let output = Tensor(uninitialized: [batch, queries, heads, v.shape[3]], dtype: q.dtype).transposed(1, 2)
-    precondition(
-        mask.keep.map { $0.dtype == .bool || $0.dtype == .uint8 } ?? true,
-        "attention: a mask is bool, not \(mask.keep?.dtype.rawValue ?? "")")
     var shape = mm_attention()
     shape.batch = batch
     shape.heads = heads
@@ -74,15 +71,16 @@ public func scaledDotProductAttention(
     shape.causal = mask.isCausal ? 1 : 0
     shape.setDropout(dropout)
     let whole = [batch, heads, queries, keys]
-    let keep = mask.keep.map { mask in
-        let keep = mask.broadcast(to: whole)
-        return keep.strides[3] == 1 || keys == 1 ? keep : keep.contiguous()
-    }
+    let keep = mask.runningKeep(whole)
     if let keep { shape.mask_step = attentionSteps(keep) }
     let operands = AttentionOperands(q: q, k: k, v: v, keep: keep, bias: shape.setBias(bias, whole, q.dtype))
     let statistics = Tensor(uninitialized: [batch, heads, queries], dtype: q.dtype == .float64 ? .float64 : .float32)
-    // Without gradients the row-invariant kernel serves, so that prefill, decoding and batches agree bit for bit.
-    if !records && keep == nil && bias == nil && shape.dropout == 0 && q.dtype == .float32 {
+    // Without gradients the kernel of caches serves where decoding must agree with it bit for bit, and where there is too
+    // little for matrices of scores. Both give a query's row the same bits in any batch.
+    let isSmall = queries < matrixQueries || keys < matrixQueries
+    if !records && (mask.isCausal || isSmall) && keep == nil && bias == nil && shape.dropout == 0
+        && q.dtype == .float32
+    {
         if output.count > 0 {
             withTensors(q, k, v) {
                 mm_attention_cached_f32(
@@ -105,6 +103,9 @@ public func scaledDotProductAttention(
             + (bias.map { bias in [gradients.bias.map { $0.summed(to: bias.shape) }] } ?? [])
     }
 }
+
+/// From how many queries and keys on scores are computed as a matrix.
+private let matrixQueries = 16
 
 /// What the kernels read.
 struct AttentionOperands {
@@ -191,6 +192,19 @@ struct AttentionGradients {
     func clear() {
         for part in [q, k, v] + (bias.map { [$0] } ?? []) where part.count > 0 {
             part.write(Tensor.zeros(part.shape, dtype: part.dtype), axis: 0, at: 0)
+        }
+    }
+}
+
+extension AttentionMask {
+    /// What the kernels read of a mask of scores of the shape `whole`.
+    func runningKeep(_ whole: [Int]) -> Tensor? {
+        precondition(
+            keep.map { $0.dtype == .bool || $0.dtype == .uint8 } ?? true,
+            "attention: a mask is bool, not \(keep?.dtype.rawValue ?? "")")
+        return keep.map { mask in
+            let keep = mask.broadcast(to: whole)
+            return keep.strides[3] == 1 || whole[3] == 1 ? keep : keep.contiguous()
         }
     }
 }

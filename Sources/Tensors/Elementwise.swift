@@ -81,6 +81,16 @@ extension Tensor {
     public func erf() -> Tensor { unary(MM_ERF, "erf") }
     /// The positive part of each element; NaN stays NaN.
     public func relu() -> Tensor { unary(MM_UNARY_RELU, "relu") }
+    /// The positive part of each sum of two tensors of one shape, in one pass; NaN stays NaN.
+    public static func rectifiedSum(_ a: Tensor, _ b: Tensor) -> Tensor {
+        precondition(a.shape == b.shape, "rectifiedSum: \(a.shape) is not \(b.shape)")
+        let y = binary(MM_ADD_RELU, a, b, "rectifiedSum")
+        return y.recorded(from: [a, b]) {
+            // The result is positive where the sum is.
+            let gradient = unaryGradient(Int32(MM_UNARY_RELU.rawValue), x: y, y: y, gradient: $0)
+            return [gradient, gradient]
+        }
+    }
     /// x Φ(x) with the exact Φ (Hendrycks & Gimpel 2016, arXiv:1606.08415), within 2 units in the last place of max(1, |result|).
     public func gelu() -> Tensor { unary(MM_UNARY_GELU, "gelu") }
     /// x sigmoid(1.702 x): what TorchMultimodal calls SiLU.

@@ -56,6 +56,19 @@ extension Tensor {
         ).recorded(from: [self]) { [$0.reshaped(to: from)] }
     }
 
+    /// The last axis as two, of which the first has `parts` entries; nothing is copied.
+    /// - Precondition: the axis divides into `parts`.
+    public func splittingLast(into parts: Int) -> Tensor {
+        precondition(
+            parts > 0 && rank > 0 && shape[rank - 1] % parts == 0,
+            "splittingLast: the last axis of \(shape) does not divide into \(parts) parts")
+        let (length, from) = (shape[rank - 1] / parts, shape)
+        return Tensor(
+            storage: storage, dtype: dtype, shape: shape.dropLast() + [parts, length],
+            strides: strides.dropLast() + [strides[rank - 1] * length, strides[rank - 1]], offset: offset
+        ).recorded(from: [self]) { [$0.reshaped(to: from)] }
+    }
+
     /// The axes `first` to `last` merged into one.
     public func flattened(_ first: Int = 0, _ last: Int = -1) -> Tensor {
         if rank == 0 { return reshaped(to: [1]) }
@@ -177,9 +190,9 @@ extension Tensor {
         steps[axis] *= step
         let (shape, collapsedSteps) = collapsed(dense.shape, steps)
         withTensors(self, dense) {
-            mm_scatter_strided(
-                dtype.byteCount, shape.count, shape, dense.rawPointer,
-                storage.pointer + (offset + position * strides[axis]) * dtype.byteCount, collapsedSteps)
+            scatter(
+                shape[...], collapsedSteps[...], dense.rawPointer,
+                storage.pointer + (offset + position * strides[axis]) * dtype.byteCount, dtype.byteCount)
         }
     }
 
@@ -259,6 +272,29 @@ public func concatenated(_ parts: [Tensor], axis: Int = 0) -> Tensor {
 /// - Precondition: at least one tensor; shapes and element types agree.
 public func stacked(_ parts: [Tensor], axis: Int = 0) -> Tensor {
     concatenated(parts.map { $0.unsqueezed(axis) }, axis: axis)
+}
+
+/// Writes row-major elements of `size` bytes into strided memory, on the pool's threads.
+private func scatter(
+    _ shape: ArraySlice<Int>, _ steps: ArraySlice<Int>, _ source: UnsafeRawPointer, _ target: UnsafeMutableRawPointer,
+    _ size: Int
+) {
+    guard let rows = shape.first, let step = steps.first else { return }
+    let inner = shape.dropFirst().reduce(1, *)
+    if rows < 8 && inner > elementGrain {
+        // Few long rows are shared out one by one.
+        for row in 0..<rows {
+            scatter(
+                shape.dropFirst(), steps.dropFirst(), source + row * inner * size, target + row * step * size, size)
+        }
+        return
+    }
+    let (innerShape, innerSteps) = (Array(shape.dropFirst()), Array(steps))
+    parallelRanges(rows, grain: max(1, elementGrain / max(inner, 1))) { range in
+        mm_scatter_strided(
+            size, shape.count, [range.count] + innerShape, source + range.lowerBound * inner * size,
+            target + range.lowerBound * step * size, innerSteps)
+    }
 }
 
 /// Merges neighbouring axes that one step covers, and drops axes of size 1.

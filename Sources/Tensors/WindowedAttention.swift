@@ -1,6 +1,6 @@
 import CKernels
 
-// Self-attention within windows of tokens, of queries, keys and values that lie together.
+// Self-attention of queries, keys and values that lie together, over a sequence or within windows of tokens.
 
 /// Which tokens of a sequence attend to one another: each belongs to one window.
 ///
@@ -51,31 +51,67 @@ public func windowedSelfAttention(
     _ packed: Tensor, heads: Int, windows: AttentionWindows, scale: Double? = nil, bias: Tensor? = nil,
     dropout: (probability: Double, key: RandomKey)? = nil
 ) -> Tensor {
-    if packed.dtype != .bfloat16 { requireReal(packed, "windowed attention") }
     precondition(
-        packed.rank == 3 && packed.shape[1] == windows.count * windows.length && heads > 0
-            && packed.shape[2] % (3 * heads) == 0,
-        "windowed attention: \(packed.shape) does not fit \(windows.count) windows of \(windows.length) and \(heads) heads"
-    )
+        packed.rank == 3 && packed.shape[1] == windows.count * windows.length,
+        "windowed attention: \(packed.shape) does not fit \(windows.count) windows of \(windows.length)")
+    return selfAttention(packed, heads, windows: windows, mask: .none, scale, bias, dropout)
+}
+
+/// Attention of each token over the tokens of its sequence, of projections that lie together: nothing is copied, and
+/// their gradients come out together.
+///
+/// - Parameters:
+///   - packed: `[batch, tokens, 3 width]`: the token's query, key and value, each with its heads one after another.
+///   - heads: the number of heads, which divides `width`.
+///   - mask: which keys each query sees; a query that sees none yields zeros.
+///   - dropout: the share of probabilities dropped, in `0..<1`, and the key of its random numbers.
+/// - Returns: `[batch, tokens, width]`, with the bits of ``scaledDotProductAttention(_:_:_:scale:mask:bias:dropout:)``;
+///   rounded of a ``Tensor/roundedOperand()``.
+public func packedSelfAttention(
+    _ packed: Tensor, heads: Int, mask: AttentionMask = .none, dropout: (probability: Double, key: RandomKey)? = nil
+) -> Tensor {
+    precondition(packed.rank == 3, "attention: \(packed.shape) is not [batch, tokens, 3 width]")
+    guard packed.isRecording else {
+        let parts = packed.split(-1, into: 3).map { part in
+            part.splittingLast(into: heads).transposed(1, 2)
+        }
+        let result = scaledDotProductAttention(parts[0], parts[1], parts[2], mask: mask, dropout: dropout)
+        return result.transposed(1, 2).flattened(2)
+    }
+    return selfAttention(packed, heads, windows: nil, mask: mask, nil, nil, dropout)
+}
+
+/// Attention within windows, or within the sequence without any.
+private func selfAttention(
+    _ packed: Tensor, _ heads: Int, windows: AttentionWindows?, mask: AttentionMask, _ scale: Double?, _ bias: Tensor?,
+    _ dropout: (probability: Double, key: RandomKey)?
+) -> Tensor {
+    if packed.dtype != .bfloat16 { requireReal(packed, "attention") }
+    precondition(
+        heads > 0 && packed.shape[2] % (3 * heads) == 0, "attention: \(packed.shape) does not fit \(heads) heads")
     let x = packed.detached.contiguous()
     let (batch, tokens, width) = (x.shape[0], x.shape[1], x.shape[2] / 3)
     let output = Tensor(uninitialized: [batch, tokens, width], dtype: x.dtype)
     var shape = mm_attention()
-    shape.batch = batch * windows.count
+    let length = windows?.length ?? tokens
+    shape.batch = batch * (windows?.count ?? 1)
     shape.heads = heads
-    (shape.queries, shape.keys) = (windows.length, windows.length)
+    (shape.queries, shape.keys) = (length, length)
     (shape.key_dim, shape.value_dim) = (width / heads, width / heads)
     let steps = (tokens * 3 * width, width / heads, 3 * width)
     (shape.q_step, shape.k_step, shape.v_step) = (steps, steps, steps)
     shape.o_step = (tokens * width, width / heads, width)
     shape.scale = scale ?? 1 / Double(width / heads).squareRoot()
-    shape.windows = windows.count
-    shape.penalty = windows.penalty
+    shape.causal = mask.isCausal ? 1 : 0
+    shape.windows = windows?.count ?? 1
+    shape.penalty = windows?.penalty ?? 0
     shape.setDropout(dropout)
-    let whole = [shape.batch, heads, windows.length, windows.length]
+    let whole = [shape.batch, heads, length, length]
+    let keep = mask.runningKeep(whole)
+    if let keep { shape.mask_step = attentionSteps(keep) }
     let operands = AttentionOperands(
         q: x.sliced(2, 0..<width), k: x.sliced(2, width..<2 * width), v: x.sliced(2, 2 * width..<3 * width),
-        bias: shape.setBias(bias, whole, x.dtype), places: windows.places, regions: windows.regions)
+        keep: keep, bias: shape.setBias(bias, whole, x.dtype), places: windows?.places, regions: windows?.regions)
     let statistics = Tensor(uninitialized: Array(whole[..<3]), dtype: x.dtype == .float64 ? .float64 : .float32)
     operands.forward(shape, output: output, statistics: statistics)
     let (description, needsBias) = (shape, bias?.node != nil)

@@ -38,14 +38,14 @@ public struct PixelScaling: Sendable, Hashable {
         known: [0.485, 0.456, 0.406, 0.0418], [0.229, 0.224, 0.225, 0.0295])
 
     /// A `uint8` picture `[height, width, 3]` as `float32` planes `[3, height, width]`, normalised.
-    func apply(to image: Tensor) throws -> Tensor {
+    public func apply(to image: Tensor) throws -> Tensor {
         try planes(image) { channel, level in
             (Float(level) / 255 - Float(mean[channel])) / Float(deviation[channel])
         }
     }
 
     /// `float32` planes `[..., channels, height, width]`, normalised; `channels` is `mean.count`.
-    func apply(toPlanes values: Tensor) throws -> Tensor {
+    public func apply(toPlanes values: Tensor) throws -> Tensor {
         guard values.dtype == .float32, values.rank >= 3, values.shape[values.rank - 3] == mean.count else {
             throw TransformError(
                 "Planes of \(mean.count) channels and type float32 are needed, not \(values.dtype.rawValue) of shape "

@@ -215,6 +215,14 @@ public struct TextPreparation: Sendable, Hashable {
         self.padsToLength = padsToLength
     }
 
+    /// How answers that a model reads are prepared: as questions, but whole and with their end.
+    public var answers: TextPreparation {
+        var result = self
+        (result.contextLength, result.padsToLength, result.addsSeparator) = (nil, false, true)
+        result.truncation = .text
+        return result
+    }
+
     init(_ fields: JSONFields) throws {
         try fields.rejectUnknown(
             known: ["kind", "context_length", "pads", "separator", "removes_punctuation", "truncation"])

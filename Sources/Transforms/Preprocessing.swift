@@ -64,6 +64,13 @@ extension Preprocessing {
             text: TextPreparation(.bert, contextLength: contextLength, padsToLength: true))
     }
 
+    /// FLAVA's where it answers questions, which needs no codebook.
+    public static func flavaQuestions(size: Int = 224, contextLength: Int = 77) -> Preprocessing {
+        var result = flava(size: size, contextLength: contextLength)
+        result.image?.codebookSize = nil
+        return result
+    }
+
     /// ALBEF's.
     public static func albef(size: Int = 384, contextLength: Int = 30) -> Preprocessing {
         var text = TextPreparation(.bert, contextLength: contextLength, padsToLength: false)

@@ -20,7 +20,7 @@ struct MMGen: ParsableCommand {
             TrainVQVAE.self, TrainGPT.self, Train.self, Config.self, Forward.self,
             Tokenize.self, Convert.self, Quantize.self, Inspect.self, Models.self, Bench.self,
             Evaluate.self, EvaluateNetworks.self, Report.self, DataVerb.self, Classify.self, Embed.self, Retrieve.self,
-            Ground.self,
+            Ground.self, Answer.self,
         ])
 
     /// Runs the command line; every way out of the program but a signal leads through here.

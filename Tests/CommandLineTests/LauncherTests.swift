@@ -150,16 +150,6 @@ struct LauncherTests {
         try expectEqual("slurm", "whole")
     }
 
-    @Test("processes of a launcher that Open MPI does not understand are refused, instead of each training alone")
-    func strangers() throws {
-        let result = try underOther("NOTHING=1", "strangers")
-        #expect(result.code != 0)
-        #expect(
-            result.errors.contains("but Open MPI makes this one rank 0 of 1: it does not understand this launcher"),
-            "\(result.errors)")
-        #expect(!FileManager.default.fileExists(atPath: folder.file("strangers/model")))
-    }
-
     @Test("a process that is killed ends the others within seconds, with a sentence that names it")
     func killed() throws {
         let arguments =

@@ -55,4 +55,18 @@ struct ForwardTests {
             #expect(Double(largest) <= tolerance.relative * max(tolerance.floor, 1e-6), "\(name) is not zero")
         }
     }
+
+    @Test("a call is repeated as often as asked, with and without its backward walk", arguments: [false, true])
+    func repeats(_ trains: Bool) throws {
+        let inputs = ["x": Tensor.ones([2, 3]), "cotangent.output": Tensor.ones([2, 2])]
+        let call = ForwardDoor.Request(
+            name: "MLP", config: ["in_dim": 3, "out_dim": 2], inputs: trains ? inputs : inputs.filter { $0.key == "x" },
+            mode: trains ? .train : .eval, wantsGradients: trains)
+        let seconds = try ForwardDoor.seconds(call, repetitions: 3)
+        #expect(seconds.count == 3 && seconds.allSatisfy { $0 >= 0 })
+        var stranger = call
+        stranger.inputs["cotangent.y"] = Tensor.ones([2, 2])
+        stranger.wantsGradients = true
+        #expect(throws: ModelError.self) { try ForwardDoor.seconds(stranger, repetitions: 1) }
+    }
 }

@@ -41,6 +41,11 @@ let arithmeticCases: [OperationCase] = [
     binary("minimum", "minimum(_:_:)", domain: .distinct, precision: .exact, { min($0, $1) }) {
         Tensor.minimum($0, $1)
     },
+    OperationCase(
+        "rectified sum", covers: ["rectifiedSum(_:_:)"], [[[2, 3, 4], [2, 3, 4]], [[0, 3], [0, 3]]], domain: .nonzero,
+        precision: .elementwise(2),
+        reference: { x in NaiveArray(x[0].shape) { max(x[0][$0] + x[1][$0], 0) } },
+        apply: { Tensor.rectifiedSum($0[0], $0[1]) }),
     number("x + 1.5", "+(Tensor,Double)", { $0 + 1.5 }) { $0 + 1.5 },
     number("x - 1.5", "-(Tensor,Double)", { $0 - 1.5 }) { $0 - 1.5 },
     number("x * 1.5", "*(Tensor,Double)", { $0 * 1.5 }) { $0 * 1.5 },

@@ -24,6 +24,10 @@ let layoutCases: [OperationCase] = [
         $0.reshaped(to: [4, 0])
     },
     layout(
+        "splittingLast", "splittingLast(into:)", [[2, 3, 4], [6], [2, 0, 4]],
+        { NaiveArray($0.shape.dropLast() + [2, ($0.shape.last ?? 0) / 2], $0.values) }
+    ) { $0.splittingLast(into: 2) },
+    layout(
         "flattened", "flattened(_:_:)", [[2, 3, 4, 5], [2, 1, 1, 3], [2, 0, 3, 4]],
         {
             NaiveArray([$0.shape[0], $0.shape[1] * $0.shape[2], $0.shape[3]], $0.values)

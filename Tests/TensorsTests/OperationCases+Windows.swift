@@ -200,7 +200,33 @@ private func naiveWindows(_ x: [NaiveArray], heads: Int, places: [Int], regions:
     }
 }
 
+/// Attention over a sequence of joined projections, by its definition.
+private func naiveJoined(_ x: NaiveArray, heads: Int, sees: (_ i: Int, _ j: Int) -> Bool) -> NaiveArray {
+    let (batch, length, width) = (x.shape[0], x.shape[1], x.shape[2] / 3)
+    let dim = width / heads
+    let parts = (0..<3).map { part in
+        NaiveArray([batch, heads, length, dim]) { i in x[[i[0], i[2], part * width + i[1] * dim + i[3]]] }
+    }
+    let attended = naiveAttention(parts, scale: 1 / Double(dim).squareRoot(), sees: sees)
+    return NaiveArray([batch, length, width]) { i in attended[[i[0], i[2] / dim, i[1], i[2] % dim]] }
+}
+
 let attentionCases: [OperationCase] = [
+    OperationCase(
+        "attention of joined projections", covers: ["packedSelfAttention(_:heads:mask:dropout:)"],
+        [[[2, 5, 24]], [[1, 1, 6]], [[0, 3, 12]]], large: [[2, 117, 3 * 2 * 20]], precision: .contraction(117),
+        reference: { naiveJoined($0[0], heads: 2) { _, _ in true } },
+        apply: { packedSelfAttention($0[0], heads: 2) }),
+    OperationCase(
+        "attention of joined projections, causal", covers: ["packedSelfAttention(_:heads:mask:dropout:)"],
+        [[[2, 5, 24]]], large: [[2, 117, 3 * 2 * 20]], precision: .contraction(117),
+        reference: { naiveJoined($0[0], heads: 2) { $1 <= $0 } },
+        apply: { packedSelfAttention($0[0], heads: 2, mask: .causal) }),
+    OperationCase(
+        "attention of joined projections, masked", covers: ["packedSelfAttention(_:heads:mask:dropout:)"],
+        [[[2, 5, 24]]], precision: .contraction(16),
+        reference: { naiveJoined($0[0], heads: 2) { flags[$1] } },
+        apply: { packedSelfAttention($0[0], heads: 2, mask: AttentionMask(keep: Tensor(flags))) }),
     OperationCase(
         "attention", covers: ["scaledDotProductAttention(_:_:_:scale:mask:bias:dropout:)"], attentionShapes,
         large: largeAttention,

@@ -82,7 +82,11 @@ import Testing
                     try place.bytes("\(checkpoint)/\(name)") == whole.bytes("\(checkpoint)/\(name)"), "\(step): \(name)"
                 )
             }
-            if last == 40 { #expect(try place.result(step: 40) == whole.result(step: 40)) }
+            guard last == 40 else { continue }
+            let found = try place.result(step: 40)
+            // Pictures of evaluations that came before are not made again.
+            let wanted = try whole.result(step: 40).filter { found[$0.key] != nil || !$0.key.hasPrefix("samples/") }
+            #expect(found == wanted)
         }
     }
 

@@ -7,8 +7,8 @@ extension UnderstandingDataset {
     ///
     /// `caption` (a text or a list), `label` (a name), `question` with `answers` (texts, weighed by shares, or objects
     /// `{text, weight}`), `boxes` (objects `{box: [left, top, width, height], phrases: [[begin, end]], category, crowd}`,
-    /// whose phrases count in the caption), `depth`, `split`, `id`. Relative names start at the file's folder. Classes are the labels
-    /// ordered by bytes.
+    /// whose phrases count in the caption), `depth`, `id`, `split`, `question_type`. Relative names start at the file's folder.
+    /// Classes are the labels ordered by bytes.
     ///
     /// - Throws: ``DatasetError``: `.notFound`, `.malformed` with the line, `.missingMedia`, `.empty`.
     public static func lines(_ url: URL, checksFiles: Bool = true) throws -> UnderstandingDataset {
@@ -40,7 +40,8 @@ extension UnderstandingDataset {
         _ fields: JSONFields, folder: URL, place: String, number: Int
     ) throws -> UnderstandingSample {
         try fields.rejectUnknown(known: [
-            "file", "image", "video", "caption", "label", "question", "answers", "boxes", "depth", "id", "split",
+            "file", "image", "video", "caption", "label", "question", "answers", "boxes", "depth", "id",
+            "split", "question_type",
         ])
         guard let key = ["file", "image", "video"].first(where: fields.has) else {
             throw fields.mismatch("file", mustBe: "a file's name")
@@ -50,7 +51,7 @@ extension UnderstandingDataset {
             identity: fields.has("id") ? try fields.identity("id") : String(number))
         sample.depth = try fields.optionalString("depth").map { try file($0, in: folder, place: place) }
         sample.captions = try fields.texts("caption")
-        sample.fields["split"] = try fields.optionalString("split")
+        for key in ["split", "question_type"] { sample.fields[key] = try fields.optionalString(key) }
         sample.question = try fields.optionalString("question")
         if fields.has("answers") {
             guard sample.question != nil else {

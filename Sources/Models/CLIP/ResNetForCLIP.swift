@@ -174,7 +174,7 @@ final class ResNetForCLIPBottleneck: Module, CheckpointedBlock {
         func pooled(_ x: Tensor) -> Tensor { pool.map { x.averagePooled($0) } ?? x }
         let middle = branch[1](branch[0](x, activation: .relu, context), activation: .relu, context)
         let result = branch[2](pooled(middle), context)
-        return (result + (downsample.map { $0(pooled(x), context) } ?? x)).relu()
+        return Tensor.rectifiedSum(result, downsample.map { $0(pooled(x), context) } ?? x)
     }
 }
 

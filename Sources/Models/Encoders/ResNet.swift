@@ -200,6 +200,6 @@ final class ResidualBlock: Module, CheckpointedBlock {
     func callAsFunction(_ x: Tensor, _ context: ForwardContext) -> Tensor {
         let last = convolutions.count - 1
         let branch = convolutions[..<last].reduce(x) { $1($0, activation: .relu, context) }
-        return (convolutions[last](branch, context) + (downsample?(x, context) ?? x)).relu()
+        return Tensor.rectifiedSum(convolutions[last](branch, context), downsample?(x, context) ?? x)
     }
 }

@@ -84,16 +84,11 @@ public enum ForwardDoor {
     ///   weights that do not.
     public static func run(_ request: Request) throws -> [String: Tensor] {
         let target = try build(request)
-        guard let method = target.methods[request.method] else {
-            throw ModelError(
-                .unknownMethod,
-                "'\(request.name)' has no method '\(request.method)'; it has: "
-                    + target.methods.keys.sorted().joined(separator: ", ") + ".")
-        }
+        let method = try method(of: target, request)
         let frozen = target.module?.parameters.filter { !$0.parameter.isTrainable } ?? []
         // Tokenizers are frozen inside a GPT; whoever asks for gradients here means all of them.
         if request.wantsGradients { target.module?.setTrainable(true) }
-        let (inputs, cotangents) = separated(request)
+        let (inputs, cotangents) = separated(request, tracksInputs: request.wantsGradients)
         let isTraining = request.mode == .train
         let context =
             isTraining ? ForwardContext(training: RandomKey(seed: request.seed).derived("forward")) : .inference
@@ -143,7 +138,7 @@ public enum ForwardDoor {
     }
 
     /// The target with its weights in place.
-    private static func build(_ request: Request) throws -> ForwardTarget {
+    static func build(_ request: Request) throws -> ForwardTarget {
         guard let builder = builders[request.name] else {
             throw ModelError(
                 .unknownModel, "There is nothing named '\(request.name)'; there are: \(names.joined(separator: ", ")).")
@@ -161,6 +156,17 @@ public enum ForwardDoor {
         }
         try round(target.module, request.precision)
         return target
+    }
+
+    /// The method that a call names.
+    static func method(of target: ForwardTarget, _ request: Request) throws -> ForwardMethod {
+        guard let method = target.methods[request.method] else {
+            throw ModelError(
+                .unknownMethod,
+                "'\(request.name)' has no method '\(request.method)'; it has: "
+                    + target.methods.keys.sorted().joined(separator: ", ") + ".")
+        }
+        return method
     }
 
     /// What a state dict must hold for a module.
@@ -182,15 +188,17 @@ public enum ForwardDoor {
             })
     }
 
-    /// The inputs as leaves of the tape, and the cotangents.
-    private static func separated(_ request: Request) -> (inputs: [String: Tensor], cotangents: [String: Tensor]) {
+    /// The inputs, as leaves of the tape where their gradients are wanted, and the cotangents.
+    static func separated(
+        _ request: Request, tracksInputs: Bool
+    ) -> (inputs: [String: Tensor], cotangents: [String: Tensor]) {
         var (inputs, cotangents): ([String: Tensor], [String: Tensor]) = ([:], [:])
         for (name, tensor) in request.inputs {
             let value = tensor.dtype.isFloatingPoint ? tensor.detached.cast(to: .float32) : tensor
             if name.hasPrefix("cotangent.") {
                 cotangents[String(name.dropFirst("cotangent.".count))] = value
             } else {
-                inputs[name] = request.wantsGradients && value.dtype.isDifferentiable ? value.tracked() : value
+                inputs[name] = tracksInputs && value.dtype.isDifferentiable ? value.tracked() : value
             }
         }
         return (inputs, cotangents)
@@ -200,6 +208,20 @@ public enum ForwardDoor {
     private static func pullback(
         _ outputs: [String: Tensor], _ cotangents: [String: Tensor], _ inputs: [String: Tensor], _ module: Module?
     ) throws -> [String: Tensor] {
+        let found = gradients(of: try pairs(outputs, cotangents))
+        var result: [String: Tensor] = [:]
+        for (key, parameter) in module?.parameters ?? [] {
+            result["grad.\(key)"] =
+                found[parameter.wrappedValue]?.contiguous() ?? Tensor.zeros(parameter.wrappedValue.shape)
+        }
+        for (name, input) in inputs where input.dtype.isDifferentiable {
+            result["grad.input.\(name)"] = found[input]?.contiguous() ?? Tensor.zeros(input.shape)
+        }
+        return result
+    }
+
+    /// Each cotangent with the output it belongs to.
+    static func pairs(_ outputs: [String: Tensor], _ cotangents: [String: Tensor]) throws -> [(Tensor, Tensor)] {
         var pairs: [(Tensor, Tensor)] = []
         for (field, cotangent) in cotangents.sorted(by: { $0.key < $1.key }) {
             guard let output = outputs[field] else {
@@ -216,16 +238,7 @@ public enum ForwardDoor {
             }
             pairs.append((output, cotangent))
         }
-        let found = gradients(of: pairs)
-        var result: [String: Tensor] = [:]
-        for (key, parameter) in module?.parameters ?? [] {
-            result["grad.\(key)"] =
-                found[parameter.wrappedValue]?.contiguous() ?? Tensor.zeros(parameter.wrappedValue.shape)
-        }
-        for (name, input) in inputs where input.dtype.isDifferentiable {
-            result["grad.input.\(name)"] = found[input]?.contiguous() ?? Tensor.zeros(input.shape)
-        }
-        return result
+        return pairs
     }
 
     private static func hasSameBits(_ a: Tensor, _ b: Tensor) -> Bool {

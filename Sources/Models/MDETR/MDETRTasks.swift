@@ -72,6 +72,8 @@ public final class MDETRForVQA: Module {
     public let model: MDETR
     /// The names of the heads, in the order of the extra queries.
     public let headNames: [String]
+    /// How many answers each tells apart.
+    public var answerCounts: [Int] { heads.map { $0.weight.shape[0] } }
     private let heads: [Linear]
     private let imageProjection: Linear
     private let textProjection: Linear

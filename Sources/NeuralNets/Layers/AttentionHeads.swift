@@ -4,7 +4,7 @@ import Tensors
 
 /// `[batch, length, width]` to `[batch, heads, length, width / heads]`.
 func splitHeads(_ x: Tensor, _ heads: Int) -> Tensor {
-    x.reshaped(to: [x.shape[0], x.shape[1], heads, x.shape[2] / heads]).transposed(1, 2)
+    x.splittingLast(into: heads).transposed(1, 2)
 }
 
 /// `[batch, heads, length, head width]` to `[batch, length, width]`.

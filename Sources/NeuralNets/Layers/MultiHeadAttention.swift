@@ -135,8 +135,9 @@ public final class MultiHeadAttention: Module {
         let (q, k, v) = (split(queries), split(keys), split(values))
         switch pattern {
         case .full:
-            let (heads, weights) = attended(
-                q.flattened(2, -2), k.flattened(2, -2), v.flattened(2, -2), options, drop)
+            // What is a sequence already stays where it is.
+            let sequences = [q, k, v].map { $0.rank == 4 ? $0 : $0.flattened(2, -2) }
+            let (heads, weights) = attended(sequences[0], sequences[1], sequences[2], options, drop)
             return (output(merge(heads, x.shape), context), weights)
         case .axial(let axis):
             // The axis moves next to the channels; everything else is a batch of independent sequences.
@@ -188,7 +189,7 @@ public final class MultiHeadAttention: Module {
 
     /// `[batch, ..., width]` to `[batch, heads, ..., width / heads]`.
     private func split(_ x: Tensor) -> Tensor {
-        x.reshaped(to: Array(x.shape.dropLast()) + [heads, x.size(-1) / heads]).movingAxis(x.rank - 1, to: 1)
+        x.splittingLast(into: heads).movingAxis(x.rank - 1, to: 1)
     }
 
     /// `[batch, heads, ..., head width]` to `shape`.

@@ -41,8 +41,13 @@ public final class MultiHeadSelfAttention: Module {
     public func callAsFunction(
         _ x: Tensor, options: AttentionOptions, _ context: ForwardContext
     ) -> (output: Tensor, weights: Tensor?) {
-        let parts = inputProj(x, context).split(-1, into: 3).map { splitHeads($0, heads) }
+        let packed = inputProj(x, context)
         let drop = attentionDropout(dropout, context)
+        if !options.seesScores {
+            let result = packedSelfAttention(context.operand(packed), heads: heads, mask: options.mask, dropout: drop)
+            return (outputProj(result, context), nil)
+        }
+        let parts = packed.split(-1, into: 3).map { splitHeads($0, heads) }
         let (output, weights) = attend(parts[0], parts[1], parts[2], options, drop, context)
         return (outputProj(mergeHeads(output), context), weights)
     }

@@ -50,7 +50,10 @@ public final class PyTorchMultiHeadAttention: Module {
     ///   - mask: which keys each query sees.
     /// - Returns: `[batch, length, width]`.
     public func callAsFunction(_ x: Tensor, mask: AttentionMask = .none, _ context: ForwardContext) -> Tensor {
-        attended(projected(x, 0..<3, context), mask, context)
+        let joined = context.operand(x).linear(inProjWeight, bias: inProjBias, packed: x.isRecording ? nil : packed)
+        let drop = attentionDropout(dropout, context)
+        return outProj(
+            packedSelfAttention(context.operand(joined), heads: heads, mask: mask, dropout: drop), context)
     }
 
     /// Attends from `query` to `key` and `value`.
@@ -86,14 +89,8 @@ public final class PyTorchMultiHeadAttention: Module {
     /// Some of the projections of `x`: 0 queries, 1 keys, 2 values.
     private func projected(_ x: Tensor, _ parts: Range<Int>, _ context: ForwardContext) -> [Tensor] {
         let x = context.operand(x)
-        let isWhole = parts.count == 3
         let rows = parts.lowerBound * width..<parts.upperBound * width
-        let result =
-            if isWhole {
-                x.linear(inProjWeight, bias: inProjBias, packed: x.isRecording ? nil : packed)
-            } else {
-                x.linear(inProjWeight.sliced(0, rows), bias: inProjBias.sliced(0, rows))
-            }
+        let result = x.linear(inProjWeight.sliced(0, rows), bias: inProjBias.sliced(0, rows))
         return parts.count == 1 ? [result] : result.split(-1, into: parts.count)
     }
 
@@ -155,11 +152,15 @@ public final class PyTorchTransformerEncoderLayer: Module, CheckpointedBlock {
     }
 
     private func fedForward(_ x: Tensor, _ context: ForwardContext) -> Tensor {
+        guard context.isTraining, dropout.probability > 0 else { return plainlyFedForward(x, context) }
         let hidden = linear1(x, context)
-        guard context.isTraining, dropout.probability > 0 else {
-            return linear2(hidden, after: activation, context)
-        }
         return dropout(linear2(dropout(activation(hidden), context), context), context)
+    }
+
+    private func plainlyFedForward(_ x: Tensor, _ context: ForwardContext) -> Tensor {
+        // In one pass with the product where nothing is recorded.
+        guard context.precision != .float32 else { return linear2(linear1(x, activation: activation), context) }
+        return linear2(linear1(x, context), after: activation, context)
     }
 }
 

@@ -43,8 +43,10 @@ extension ContrastiveRecipe {
         if model == "clip", start == nil, var text = filled["text"]?.objectValue, text["vocab_size"] == nil {
             text["vocab_size"] = .integer(tokenizer.vocabularySize)
             filled["text"] = .object(text)
-        } else if model == "videoclip", start == nil, filled["vocab_size"] == nil {
-            filled["vocab_size"] = .integer(tokenizer.vocabularySize)
+        } else if model == "videoclip", start == nil {
+            var text = filled["text_model_config"]?.objectValue ?? [:]
+            if text["vocab_size"] == nil { text["vocab_size"] = .integer(tokenizer.vocabularySize) }
+            filled["text_model_config"] = .object(text)
         }
         let built = try ModelRegistry.build(
             model, arguments.replacing(filled), seed: training.seed, isTrained: training.sharding == .none)

@@ -9,7 +9,7 @@ import Transforms
 /// Everything that decides how a model learns which captions belong to which pictures or clips.
 public struct ContrastiveRecipe: Recipe {
     public static let models =
-        ["clip"] + CLIPConfiguration.named.map(\.name).filter { !$0.hasSuffix("_tv") }
+        ["clip"] + CLIPConfiguration.named.map(\.name).filter { !$0.hasSuffix("_tv") } + ["videoclip"]
     public static let filledArguments: [String] = []
     public static let keys = [
         RecipeKey("model", "The builder of the model.", "one of \"clip\", \"clip_vit_b16\", \"clip_vit_b32\""),

@@ -23,6 +23,9 @@ enum ModelArguments {
             ] + gpt
         case "text_image_gpt": gpt
         case "clip": clip(arguments)
+        case "videoclip": videoCLIP
+        case "flava_model_for_classification": flavaClassifier
+        case "albef_model_for_vqa": albefAnswers
         case _ where model.hasPrefix("clip_"):
             [RecipeKey("pretrained", "Only false: weights are read from init_from.", "true or false", default: false)]
         case "mdetr": mdetr(ofAnySize: true)
@@ -153,4 +156,45 @@ enum ModelArguments {
                 default: .string(classes[isResidual ? 1 : 0]))
         ] + vision.map { $0.below("vision") } + text.map { $0.below("text") }
     }
+
+    /// MUGEN's retrieval model: DistilBERT and S3D, of the published sizes or others.
+    private static let videoCLIP: [RecipeKey] = {
+        let text = [
+            RecipeKey("vocab_size", "The number of ids.", integer(1 << 24), default: 30522),
+            RecipeKey("max_position_embeddings", "The most ids of a text.", integer(1 << 20), default: 512),
+            RecipeKey("n_layers", "Its layers.", integer(1024, from: 0), default: 6),
+            RecipeKey("n_heads", "Heads of its attention.", integer(1 << 20), default: 12),
+            RecipeKey("dim", "Its channels; divides by its heads.", integer(1 << 20), default: 768),
+            RecipeKey(
+                "hidden_dim", "The channels between the two linear layers of a block.", integer(1 << 20), default: 3072),
+            RecipeKey(
+                "dropout", "The share left out in training.", "at least 0 and less than 1", default: 0.1),
+            RecipeKey(
+                "attention_dropout", "The share of attention's probabilities left out.", "at least 0 and less than 1",
+                default: 0.1),
+        ]
+        let video = [
+            RecipeKey("stem", "The channels of its first convolutions.", default: [64, 192]),
+            RecipeKey(
+                "blocks",
+                "The channels of the six convolutions of each block, in three lists between poolings; null: as published."
+            ),
+            RecipeKey("head", "Frames, rows and columns of the last maps that are averaged.", default: [2, 7, 7]),
+        ]
+        let switches = ["text", "video"].flatMap { part in
+            [
+                RecipeKey(
+                    "\(part)_pretrained", "Whether the encoder's weights come from init_from.", "true or false",
+                    default: true),
+                RecipeKey(
+                    "\(part)_trainable", "Whether such weights learn on.", "true or false", default: true),
+            ]
+        }
+        return switches + [
+            RecipeKey("text_padding_value", "The id that fills short texts.", "an integer", default: 0),
+            RecipeKey("proj_out_dim", "The size of an embedding.", integer(1 << 20), default: 256),
+            RecipeKey(
+                "proj_dropout", "The share left out in the projections.", "at least 0 and less than 1", default: 0.1),
+        ] + text.map { $0.below("text_model_config") } + video.map { $0.below("video_model_config") }
+    }()
 }

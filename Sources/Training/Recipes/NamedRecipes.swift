@@ -113,6 +113,25 @@ public struct NamedRecipe: Sendable {
                     "warmup_steps": 100, "weight_decay": 0.2, "beta2": 0.98, "activation_checkpointing": true,
                 ],
             ]),
+        NamedRecipe(
+            name: "vqa",
+            summary: "A small FLAVA from scratch that answers questions about pictures of 96 x 96 pixels.",
+            settings: [
+                "model": "flava_model_for_classification",
+                "arguments": [
+                    "image_size": 96, "patch_size": 16, "image_hidden_size": 192, "image_num_attention_heads": 4,
+                    "image_num_hidden_layers": 3, "image_intermediate_size": 768, "text_hidden_size": 192,
+                    "text_num_attention_heads": 4, "text_num_hidden_layers": 2, "text_intermediate_size": 768,
+                    "multimodal_hidden_size": 192, "multimodal_num_attention_heads": 4,
+                    "multimodal_num_hidden_layers": 4, "multimodal_intermediate_size": 768,
+                    "max_position_embeddings": 64, "text_and_image_proj_size": 1, "classifier_hidden_sizes": 192,
+                    "classifier_dropout": 0.1,
+                ],
+                "training": [
+                    "steps": 10_000, "batch_size": 64, "learning_rate": 0.0005, "warmup_steps": 500,
+                    "weight_decay": 0.02, "beta2": 0.98,
+                ],
+            ]),
     ]
 
     /// The recipe of a name; `nil` if there is none.

@@ -92,7 +92,8 @@ public struct TrainingPlace {
 public enum Recipes {
     /// One per kind of training.
     public static let kinds: [any Recipe.Type] = [
-        VQVAERecipe.self, GPTRecipe.self, ContrastiveRecipe.self, GroundingRecipe.self,
+        VQVAERecipe.self, GPTRecipe.self, ContrastiveRecipe.self, VQARecipe.self,
+        GroundingRecipe.self,
     ]
 
     /// The kind of training that a model needs.

@@ -87,9 +87,14 @@ extension Recipe {
 
     private static var sections: [String: String] {
         [
+            "answers": "Which answers there are, and which are right.",
             "arguments": "What the model is built with, in the names of its published builder.",
             "data": "The clips and how they are cut.", "loss": "What the loss is made of.",
-            "text": "The text tokenizer.", "training": "How the run is optimized, measured and saved.",
+            "arguments.vision": "The encoder of pictures.", "arguments.text": "The encoder of texts.",
+            "arguments.text_model_config": "The encoder of texts.",
+            "arguments.video_model_config": "The encoder of clips.",
+            "augment": "How training looks at pictures or clips.", "text": "The text tokenizer.",
+            "training": "How the run is optimized, measured and saved.",
         ]
     }
 }

@@ -13,7 +13,9 @@ struct Forward: ParsableCommand {
             Names, keyword arguments, state-dict keys, inputs and outputs are those of TorchMultimodal. Outputs are named \
             by field, nested with dots, lists by index; a bare tensor is 'output'. With --vjp, each tensor \
             'cotangent.FIELD' among the inputs is propagated back, and 'grad.KEY' and 'grad.input.ARGUMENT' are added. \
-            Buffers that a call in training mode changes come out as 'buffer.KEY'.
+            Buffers that a call in training mode changes come out as 'buffer.KEY'. With --repeat, nothing is written: the \
+            call is made once to warm up and then as often as said, on weights packed for inference unless it trains, and \
+            a line of JSON tells the seconds of each.
             """)
 
     @Argument(help: "What to call, such as video_vqvae_mugen, MultimodalGPT or SamePadConv3d; 'list' names them all.")
@@ -54,18 +56,32 @@ struct Forward: ParsableCommand {
     @Option(help: "Of first values without --weights, and of what is random in training.")
     var seed: UInt64 = 0
 
+    @Option(
+        name: .customLong("repeat"), help: ArgumentHelp("Time the call this often instead.", valueName: "n"))
+    var repetitions: Int?
+
+    @Option(help: ArgumentHelp("Threads to compute on; every core if left out. Results are the same.", valueName: "n"))
+    var threads: Int?
+
     func validate() throws {
         if name == "list" { return }
-        if inputs == nil || outputs == nil {
-            throw ValidationError("Both --inputs and --outputs are needed.")
+        if inputs == nil || (outputs == nil) == (repetitions == nil) {
+            throw ValidationError("--inputs is needed, and either --outputs or --repeat.")
+        }
+        if let repetitions, !(1...100_000).contains(repetitions) {
+            throw ValidationError("--repeat must be between 1 and 100000, but is \(repetitions).")
+        }
+        if let threads, !(1...1024).contains(threads) {
+            throw ValidationError("--threads must be between 1 and 1024, but is \(threads).")
         }
     }
 
     func run() throws {
-        guard name != "list", let inputs, let outputs else {
+        guard name != "list", let inputs else {
             print(ForwardDoor.names.joined(separator: "\n"))
             return
         }
+        if let threads { Threads.count = threads }
         if let weights, ModelDirectory.isModelDirectory(weights) { try PretrainedModel.requireFloats(at: weights) }
         var request = ForwardDoor.Request(
             name: name, config: try configuration(), inputs: try CheckpointReader.open(inputs).tensors, method: method,
@@ -76,7 +92,16 @@ struct Forward: ParsableCommand {
             ).tensors
             request.weightsSource = weights
         }
-        try SafetensorsWriter.write(try ForwardDoor.run(request), to: outputs)
+        if let repetitions {
+            let seconds = try ForwardDoor.seconds(request, repetitions: repetitions)
+            let result: JSONObject = [
+                "name": .string(name), "threads": .integer(Threads.count),
+                "seconds": .array(seconds.map { .number($0) }),
+            ]
+            print(JSONValue.object(result).serialized())
+        } else if let outputs {
+            try SafetensorsWriter.write(try ForwardDoor.run(request), to: outputs)
+        }
     }
 
     /// The keyword arguments: from `--config`, or those a model directory was written with.

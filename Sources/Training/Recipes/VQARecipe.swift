@@ -1,0 +1,150 @@
+import Checkpoints
+import JSON
+import Models
+import Transforms
+
+/// Everything that decides how a model learns to answer questions about pictures.
+public struct VQARecipe: Recipe {
+    public static let models = ["flava_model_for_classification", "albef_model_for_vqa"]
+    public static let filledArguments = ["num_classes", "classifier_in_dim"]
+    public static let keys = [
+        RecipeKey(
+            "model", "The builder of the model.",
+            "one of \"flava_model_for_classification\", \"albef_model_for_vqa\""),
+        RecipeKey(
+            "init_from",
+            "The model directory that the run goes on from, with its tokenizer: of this kind, or a flava_model; empty: none.",
+            "a string"),
+        RecipeKey(
+            "text.vocabulary_size",
+            "The largest text vocabulary that is learned from questions and answers, in sub-words.",
+            "an integer from 8 to 1000000"),
+        RecipeKey("text.tokenizer", "A folder with a text tokenizer to use instead; null: learn one.", "a string"),
+        RecipeKey(
+            "text.context_length", "The most ids of a question, with its start and end; longer ones are cut off.",
+            "an integer from 3 to 1048576"),
+        RecipeKey(
+            "answers.most", "How many answers there are at most: the most frequent ones of the training questions.",
+            "an integer from 2 to 1000000"),
+        RecipeKey(
+            "answers.targets", "What is right: a question's most frequent answer, or each answer by its share.",
+            "one of \"hard\", \"soft\""),
+        RecipeKey(
+            "loss.distillation",
+            "With albef_model_for_vqa: the share of the momentum twin's predictions in the target.", "between 0 and 1"),
+        RecipeKey("description", "What the finished model says of its world.", "a string"),
+    ]
+
+    /// The builder's name.
+    public var model = "flava_model_for_classification"
+    /// The builder's arguments; the number of answers is filled in.
+    public let arguments: JSONFields
+    /// The model directory that the run goes on from; empty for none.
+    public var initFrom = ""
+    /// The largest text vocabulary that is learned.
+    public var vocabularySize = 2048
+    /// A folder with a text tokenizer to use instead of learning one.
+    public var textTokenizer: String?
+    /// The most ids of a question.
+    public var contextLength = 32
+    /// The most answers.
+    public var mostAnswers = 3000
+    /// What is right.
+    public var targets = VQATask.Targets.hard
+    /// The share of the momentum twin's predictions in the target.
+    public var distillation = 0.4
+    /// What the finished model says of its world.
+    public var description = ""
+    /// The questions.
+    public var data = DataSettings()
+    /// The optimization.
+    public var training = TrainingSettings()
+
+    public init(_ fields: JSONFields) throws {
+        try fields.rejectUnknown(known: [
+            "model", "arguments", "init_from", "text", "answers", "loss", "description", "data", "training",
+        ])
+        model = try fields.string("model", oneOf: Self.models, default: model)
+        let stated = try fields.optionalFields("arguments") ?? fields.replacing(JSONObject())
+        for key in Self.filledArguments where stated.has(key) {
+            throw stated.mismatch(key, mustBe: "left out: the answers and the encoders decide it")
+        }
+        initFrom = try fields.string("init_from", default: initFrom)
+        if let section = try fields.optionalFields("text") {
+            try section.rejectUnknown(known: ["vocabulary_size", "tokenizer", "context_length"])
+            vocabularySize = try section.integer("vocabulary_size", in: 8...1_000_000, default: vocabularySize)
+            textTokenizer = try section.optionalString("tokenizer")
+            contextLength = try section.integer("context_length", in: 3...1 << 20, default: contextLength)
+        }
+        if let section = try fields.optionalFields("answers") {
+            try section.rejectUnknown(known: ["most", "targets"])
+            mostAnswers = try section.integer("most", in: 2...1_000_000, default: mostAnswers)
+            let name = try section.string(
+                "targets", oneOf: VQATask.Targets.allCases.map(\.rawValue), default: targets.rawValue)
+            targets = VQATask.Targets(rawValue: name) ?? targets
+        }
+        if let section = try fields.optionalFields("loss") {
+            try section.rejectUnknown(known: ["distillation"])
+            distillation = try section.double("distillation", default: distillation)
+            guard (0...1).contains(distillation) else {
+                throw section.mismatch("distillation", mustBe: "between 0 and 1")
+            }
+        }
+        description = try fields.string("description", default: description)
+        arguments = Self.filled(stated, model: model, answers: mostAnswers)
+        // Pictures, as large as the model sees them, unless said otherwise.
+        data.frames = 1
+        data.validationLimit = 2000
+        if let side = pictureSide { data.size = [side, side] }
+        if let section = try fields.optionalFields("data") { try data.read(section) }
+        if let section = try fields.optionalFields("training") {
+            try section.rejectUnknown(known: TrainingSettings.keys)
+            try training.read(section)
+        }
+    }
+
+    /// The side of the model's pictures, where it is stated as it must be.
+    var pictureSide: Int? {
+        let value =
+            model == "albef_model_for_vqa"
+            ? arguments.object["vision_encoder_args"]?["image_size"] : arguments.object["image_size"] ?? 224
+        return value?.integerValue.flatMap { (1...8192).contains($0) ? $0 : nil }
+    }
+
+    /// The arguments with what the answers decide.
+    static func filled(_ stated: JSONFields, model: String, answers: Int) -> JSONFields {
+        var object = stated.object
+        guard model == "albef_model_for_vqa" else {
+            object["num_classes"] = .integer(answers)
+            object["classifier_in_dim"] = object["multimodal_hidden_size"] ?? 768
+            return stated.replacing(object)
+        }
+        // A part that is stated in part has what is explained in its other places.
+        for key in ModelArguments.keys(of: model) where key.fallback != .null {
+            let path = key.path.split(separator: ".").map(String.init)
+            guard path.count == 2 else { continue }
+            guard var part = (object[path[0]] ?? .object([:])).objectValue else { continue }
+            if part[path[1]] == nil { part[path[1]] = key.fallback }
+            object[path[0]] = .object(part)
+        }
+        return stated.replacing(object)
+    }
+
+    public var json: JSONObject {
+        var stated = arguments.object
+        for key in Self.filledArguments { stated[key] = nil }
+        return JSONObject([
+            ("model", .string(model)), ("arguments", .object(stated)), ("init_from", .string(initFrom)),
+            (
+                "text",
+                [
+                    "vocabulary_size": .integer(vocabularySize),
+                    "tokenizer": textTokenizer.map { .string($0) } ?? .null, "context_length": .integer(contextLength),
+                ]
+            ),
+            ("answers", ["most": .integer(mostAnswers), "targets": .string(targets.rawValue)]),
+            ("loss", ["distillation": .number(distillation)]), ("description", .string(description)),
+            ("data", .object(data.json)), ("training", .object(training.json)),
+        ])
+    }
+}
