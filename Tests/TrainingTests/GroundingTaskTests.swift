@@ -36,7 +36,7 @@ struct GroundingTaskTests {
                 }
             }
             let name = "\(index).png"
-            let clip = Clip(pixels: Tensor(pixels, shape: [1, height, width, 3]), frameRate: 1)
+            let clip = try Clip(pixels: Tensor(pixels, shape: [1, height, width, 3]), frameRate: 1)
             _ = try clip.write(to: folder.appendingPathComponent(name))
             let caption = "a \(Self.names[first]) one and a \(Self.names[second]) one"
             let length = Self.names[first].count + 6

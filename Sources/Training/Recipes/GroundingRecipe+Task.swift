@@ -135,21 +135,21 @@ extension GroundingRecipe {
                 annotations: url, images: FileManager.default.fileExists(atPath: images.path) ? images : folder,
                 checksFiles: false)
             : try UnderstandingDataset.lines(url, checksFiles: false)
-        let parts = dataset.splits(
-            validationShare: data.validationShare, limit: data.validationLimit, seed: training.seed)
+        let parts = dataset.split(validationShare: data.validationShare, seed: training.seed)
+        let measured = Array(parts.validation.prefix(data.validationLimit))
         var learned = parts.training
         if training.overfitBatches > 0 {
             learned = Array(learned.prefix(training.overfitBatches * training.batchSize))
         }
         let (found, problems) = try GroundingPictures.read(learned, shouldStop: place.shouldStop)
         let (held, others) = try GroundingPictures.read(
-            training.overfitBatches > 0 ? [] : parts.validation, shouldStop: place.shouldStop)
+            training.overfitBatches > 0 ? [] : measured, shouldStop: place.shouldStop)
         let all = problems + others
         if let first = all.first {
             guard data.errorRule == .skip, found.count > 0 else {
                 throw TrainingError(
                     .invalidData,
-                    "\(all.count) of \(learned.count + parts.validation.count) pictures of \(data.path) cannot be used. "
+                    "\(all.count) of \(learned.count + measured.count) pictures of \(data.path) cannot be used. "
                         + "\(first.item): \(first.reason) data.on_error=skip leaves them out.")
             }
             for problem in all.prefix(10) { place.note("left out: \(problem.item): \(problem.reason)") }
