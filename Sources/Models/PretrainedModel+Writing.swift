@@ -87,7 +87,8 @@ extension PretrainedModel {
         try Self.write(
             module: module, name: name, arguments: arguments, media: media, prompts: prompts,
             tokenizerFiles: directory.tokenizerFiles, to: path, dtype: dtype, weights: weights, cache: cache,
-            extra: extra.object, modelCard: directory.modelCard.isEmpty ? nil : directory.modelCard, overwrite: overwrite)
+            extra: extra.object, modelCard: directory.modelCard.isEmpty ? nil : directory.modelCard,
+            overwrite: overwrite)
     }
 
     /// The plain files of a folder by name; hidden ones are left out.
