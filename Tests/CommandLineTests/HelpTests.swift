@@ -5,7 +5,7 @@ import Testing
     static let verbs = [
         "text-to-video", "text-to-image", "continue", "encode", "decode", "reconstruct", "tokenize", "convert",
         "quantize", "inspect", "models", "bench", "evaluate", "evaluate-networks", "config", "report", "data",
-        "classify", "embed", "retrieve", "ground",
+        "classify", "embed", "retrieve", "ground", "answer",
     ]
     static let parts = ["data check", "data shard", "data preview"]
 
