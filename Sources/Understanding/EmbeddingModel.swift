@@ -41,6 +41,11 @@ public final class EmbeddingModel {
                 "\(path) holds a \(pretrained.name), which does not embed texts and pictures; a CLIP or a VideoCLIP does."
             )
         }
+        if let clip = encoder as? CLIP, clip.encoderA.embeddingDimension != clip.encoderB.embeddingDimension {
+            throw UnderstandingError(
+                "The pictures of \(path) have embeddings of \(clip.encoderA.embeddingDimension) numbers and its texts of "
+                    + "\(clip.encoderB.embeddingDimension), so that they cannot be compared.")
+        }
         guard let fields = try pretrained.extra.optionalFields("preprocessing") else {
             throw UnderstandingError(
                 "The config.json of \(path) does not say how inputs are prepared (member 'preprocessing').")

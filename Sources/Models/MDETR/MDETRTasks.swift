@@ -44,8 +44,8 @@ public final class MDETRForPhraseGrounding: Module {
     public func embeddings(_ output: MDETRTransformer.Output, _ context: ForwardContext) -> ContrastiveEmbeddings {
         ContrastiveEmbeddings(
             queries: contrastiveAlignmentImageProjection(output.decoderHiddenStates.selected(0, -1), context)
-                .ofLengthOne(),
-            tokens: contrastiveAlignmentTextProjection(output.textMemory, context).ofLengthOne())
+                .unitVectors(),
+            tokens: contrastiveAlignmentTextProjection(output.textMemory, context).unitVectors())
     }
 }
 
@@ -114,15 +114,7 @@ public final class MDETRForVQA: Module {
             model: output,
             answers: heads.indices.map { (headNames[$0], heads[$0](asked.selected(1, $0), context)) },
             contrastive: ContrastiveEmbeddings(
-                queries: imageProjection(states, context).ofLengthOne(),
-                tokens: textProjection(output.transformer.textMemory, context).ofLengthOne()))
-    }
-}
-
-extension Tensor {
-    /// Vectors of the last axis brought to length 1; those shorter than 1e-12 are divided by that (PyTorch's `normalize`).
-    func ofLengthOne() -> Tensor {
-        let length = squared().sum(axes: [-1], keepsAxes: true).squareRoot()
-        return self / Tensor.maximum(length, Tensor(repeating: 1e-12, shape: [], dtype: dtype))
+                queries: imageProjection(states, context).unitVectors(),
+                tokens: textProjection(output.transformer.textMemory, context).unitVectors()))
     }
 }

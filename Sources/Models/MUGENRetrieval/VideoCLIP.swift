@@ -39,17 +39,12 @@ public final class VideoCLIP: Module {
 
     /// Vectors of texts, `[batch, length]` ids to `[batch, width]` of length 1.
     public func encoded(texts ids: Tensor, _ context: ForwardContext) -> Tensor {
-        unit(textProjection(text(ids, context), context))
+        textProjection(text(ids, context), context).unitVectors()
     }
 
     /// Vectors of videos, `[batch, 3, frames, height, width]` to `[batch, width]` of length 1.
     public func encoded(videos: Tensor, _ context: ForwardContext) -> Tensor {
-        unit(videoProjection(video(videos, context), context))
-    }
-
-    private func unit(_ x: Tensor) -> Tensor {
-        let length = x.squared().sum(axes: [1], keepsAxes: true).squareRoot()
-        return x / Tensor.maximum(length, Tensor(repeating: 1e-12, shape: [], dtype: x.dtype))
+        videoProjection(video(videos, context), context).unitVectors()
     }
 }
 

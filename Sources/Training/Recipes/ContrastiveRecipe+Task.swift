@@ -136,33 +136,12 @@ extension ContrastiveRecipe {
 
     /// The tokenizer: the run's own, that of the model it goes on from, the one that was named, or one learned now.
     private func tokenizer(captions: DatasetClips, _ start: Start?, _ place: TrainingPlace) throws -> any Tokenizer {
-        let own = place.folder.inside("tokenizer")
-        let kind = model == "videoclip" ? LearnedTokenizer.Kind.wordpiece : .clip
-        let named =
-            textTokenizer
-            ?? (start.map { _ in URL(fileURLWithPath: initFrom).appendingPathComponent("tokenizer").path })
-        if place.isDry || !FileManager.default.fileExists(atPath: own) {
-            if let named {
-                if place.isDry { return try TokenizerFiles.load(from: URL(fileURLWithPath: named)) }
-                let files = try PretrainedModel.tokenizerFiles(in: named)
-                try AtomicFolder.write(to: own) { folder in
-                    for (name, bytes) in files { try folder.write(name, bytes: bytes) }
-                }
-            } else {
-                let learned = try LearnedTokenizer.train(
-                    kind, (0..<captions.count).map { captions.caption($0) }, vocabularySize: vocabularySize)
-                let target = place.isDry ? temporaryFolder() : own
-                defer { if place.isDry { try? FileManager.default.removeItem(atPath: target) } }
-                try AtomicFolder.write(to: target) { folder in
-                    for (name, bytes) in learned.files { try folder.write(name, bytes: bytes) }
-                }
-                return try TokenizerFiles.load(from: URL(fileURLWithPath: target))
-            }
+        let begun = start.map { _ in URL(fileURLWithPath: initFrom).appendingPathComponent("tokenizer").path }
+        return try place.tokenizer(named: textTokenizer ?? begun) {
+            try LearnedTokenizer.train(
+                model == "videoclip" ? .wordpiece : .clip, (0..<captions.count).map { captions.caption($0) },
+                vocabularySize: vocabularySize
+            ).files
         }
-        return try TokenizerFiles.load(from: URL(fileURLWithPath: own))
-    }
-
-    private func temporaryFolder() -> String {
-        FileManager.default.temporaryDirectory.appendingPathComponent("tokenizer-\(UUID().uuidString)").path
     }
 }

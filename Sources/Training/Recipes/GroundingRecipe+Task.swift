@@ -163,32 +163,15 @@ extension GroundingRecipe {
 
     /// The tokenizer: the run's own, that of the model it goes on from, the one that was named, or one learned now.
     private func tokenizer(captions: [String], _ start: Start?, _ place: TrainingPlace) throws -> ByteBPETokenizer {
-        let own = place.folder.inside("tokenizer")
-        let named =
-            textTokenizer
-            ?? (start.map { _ in URL(fileURLWithPath: initFrom).appendingPathComponent("tokenizer").path })
-        var folder = own
-        if place.isDry || !FileManager.default.fileExists(atPath: own) {
-            if place.isDry {
-                folder =
-                    FileManager.default.temporaryDirectory.appendingPathComponent("tokenizer-\(UUID().uuidString)").path
-            }
-            let files: [(name: String, bytes: [UInt8])]
-            if let named {
-                files = try PretrainedModel.tokenizerFiles(in: named).sorted { $0.key < $1.key }.map { ($0, $1) }
-            } else {
-                files = try LearnedTokenizer.train(.byteBPE, captions, vocabularySize: vocabularySize).files
-            }
-            try AtomicFolder.write(to: folder) { folder in
-                for (name, bytes) in files { try folder.write(name, bytes: bytes) }
-            }
+        let begun = start.map { _ in URL(fileURLWithPath: initFrom).appendingPathComponent("tokenizer").path }
+        let named = textTokenizer ?? begun
+        let loaded = try place.tokenizer(named: named) {
+            try LearnedTokenizer.train(.byteBPE, captions, vocabularySize: vocabularySize).files
         }
-        defer { if place.isDry { try? FileManager.default.removeItem(atPath: folder) } }
-        let loaded = try TokenizerFiles.load(from: URL(fileURLWithPath: folder))
         guard let tokenizer = loaded as? ByteBPETokenizer else {
             throw TrainingError(
                 .invalidConfiguration,
-                "\(named ?? own) holds a tokenizer of the kind \(loaded.name), and MDETR needs one of the kind byte-bpe, "
+                "\(named ?? place.folder.inside("tokenizer")) holds a tokenizer of the kind \(loaded.name), and MDETR needs one of the kind byte-bpe, "
                     + "whose tokens know their characters.")
         }
         return tokenizer
