@@ -23,6 +23,9 @@ public protocol TrainingTask: AnyObject {
     /// How many threads call ``reader``; which pass is read when, and to what bits, does not depend on it.
     var readerCount: Int { get }
 
+    /// Called before the passes of a step, in order and in every process, for what follows from its number.
+    func begin(step: Int)
+
     /// The loss of some items.
     ///
     /// - Parameters:
@@ -58,6 +61,7 @@ public protocol TrainingTask: AnyObject {
 extension TrainingTask {
     /// One: reading is no work to speak of.
     public var readerCount: Int { 1 }
+    public func begin(step: Int) {}
     public var heldOutCount: Int { 0 }
     public var quality: Quality? { nil }
 }
