@@ -2,8 +2,8 @@ import JSON
 
 /// The arguments of models that answer questions.
 extension ModelArguments {
-    /// FLAVA with a classifier.
-    static let flavaClassifier: [RecipeKey] = {
+    /// FLAVA.
+    static let flava: [RecipeKey] = {
         func encoder(_ prefix: String, _ name: String, layers: Int) -> [RecipeKey] {
             [
                 RecipeKey("hidden_size", "Channels of \(name); divides by its heads.", integer(1 << 20), default: 768),
@@ -22,7 +22,7 @@ extension ModelArguments {
             ].map { RecipeKey(prefix + $0.path, $0.meaning, $0.range, default: $0.fallback) }
         }
         return encoder("image_", "the encoder of pictures", layers: 12)
-            + encoder("text_", "the encoder of questions", layers: 12)
+            + encoder("text_", "the encoder of texts", layers: 12)
             + encoder("multimodal_", "the encoder of both", layers: 6) + [
                 RecipeKey("use_image_masking", "Whether patches can be masked.", "true or false", default: true),
                 RecipeKey("image_size", "The side of pictures in pixels.", integer(1 << 20), default: 224),
@@ -34,18 +34,23 @@ extension ModelArguments {
                 RecipeKey("type_vocab_size", "Kinds of ids.", integer(1 << 20), default: 2),
                 RecipeKey("max_position_embeddings", "Places of ids.", integer(1 << 20), default: 512),
                 RecipeKey(
-                    "text_and_image_proj_size", "The width of the projections, which answers do not use.",
+                    "text_and_image_proj_size", "The width of the projections to one space; answers do not use them.",
                     integer(1 << 20), default: 768),
                 RecipeKey(
                     "pretrained", "Only false: weights are read from init_from.", "true or false", default: false),
-                RecipeKey(
-                    "classifier_hidden_sizes", "The widths between the vector of both and the scores of answers.",
-                    default: 768),
-                RecipeKey("classifier_dropout", "The share of them left out in training.", default: 0.5),
-                RecipeKey("classifier_activation", "What follows each.", default: "nn.ReLU"),
-                RecipeKey("classifier_normalization", "What normalizes each; null: nothing."),
             ]
     }()
+
+    /// FLAVA with a classifier.
+    static let flavaClassifier: [RecipeKey] =
+        flava + [
+            RecipeKey(
+                "classifier_hidden_sizes", "The widths between the vector of both and the scores of answers.",
+                default: 768),
+            RecipeKey("classifier_dropout", "The share of them left out in training.", default: 0.5),
+            RecipeKey("classifier_activation", "What follows each.", default: "nn.ReLU"),
+            RecipeKey("classifier_normalization", "What normalizes each; null: nothing."),
+        ]
 
     /// ALBEF with a decoder of answers.
     static let albefAnswers: [RecipeKey] = {

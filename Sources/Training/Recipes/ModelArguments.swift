@@ -25,6 +25,7 @@ enum ModelArguments {
         case "clip": clip(arguments)
         case "videoclip": videoCLIP
         case "flava_model_for_classification": flavaClassifier
+        case "flava_model_for_pretraining": flava
         case "albef_model_for_vqa": albefAnswers
         case _ where model.hasPrefix("clip_"):
             [RecipeKey("pretrained", "Only false: weights are read from init_from.", "true or false", default: false)]
