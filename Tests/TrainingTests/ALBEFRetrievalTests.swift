@@ -74,9 +74,9 @@ import Testing
         let filled = try encoder.embed(ids: Tensor(long, shape: [1, 5]), .inference).scalars(Float.self)
         #expect(zip(embedding, filled).allSatisfy { abs($0 - $1) < 1e-5 })
         #expect(abs(embedding.reduce(0) { $0 + $1 * $1 } - 1) < 1e-4)
+        let other = try RunPlace()
         let next = try self.task(
-            self.recipe(data, ["init_from": .string(place.folder.modelPath)], without: ["arguments"]), data,
-            RunPlace())
+            self.recipe(data, ["init_from": .string(place.folder.modelPath)], without: ["arguments"]), data, other)
         #expect(value("mean_recall", try next.evaluate()) == 1)
         // Queues and twins came along.
         for key in ["model_with_similarity.image_queue", "model_with_similarity.queue_ptr"] {
