@@ -73,8 +73,8 @@ struct StepPasses {
     }
 
     /// In which order items are visited.
-    private var order: ItemOrder {
-        ItemOrder(count: task.itemCount, key: key, cycle: settings.overfitBatches * settings.batchSize)
+    private var order: any ItemSequence {
+        task.order(key: key, batch: settings.batchSize, cycle: settings.overfitBatches * settings.batchSize)
     }
 
     /// The items of a step.

@@ -33,6 +33,7 @@ enum ModelArguments {
             [RecipeKey("pretrained", "Only false: weights are read from init_from.", "true or false", default: false)]
         case "mdetr": mdetr(ofAnySize: true)
         case "mdetr_for_phrase_grounding": mdetr(ofAnySize: false)
+        case "omnivore": omnivore
         default: []
         }
     }
