@@ -177,6 +177,8 @@ public struct NamedRecipe: Sendable {
                 "training": [
                     "steps": 10_000, "batch_size": 64, "learning_rate": 0.0003, "warmup_steps": 500,
                     "weight_decay": 0.02, "beta2": 0.98,
+                ],
+            ]),
         NamedRecipe(
             name: "omnivore",
             summary:
