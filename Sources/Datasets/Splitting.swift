@@ -25,7 +25,7 @@ extension Manifest {
     /// Where a text falls between 0 and 1: a hash of it and the seed, the same on every machine and for ever.
     ///
     /// FNV-1a, stirred with the finalizer of SplitMix64 (Steele, Lea and Flood 2014).
-    static func place(_ text: String, seed: UInt64) -> Double {
+    public static func place(_ text: String, seed: UInt64) -> Double {
         let step: UInt64 = 0x9E37_79B9_7F4A_7C15
         func mixed(_ value: UInt64) -> UInt64 {
             var z = value

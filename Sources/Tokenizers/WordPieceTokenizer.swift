@@ -192,6 +192,11 @@ public struct WordPieceTokenizer: Tokenizer {
             typeIDs: typeIDs + Array(repeating: 0, count: padding))
     }
 
+    /// Whether a piece goes on with the word before it.
+    public func continuesWord(_ id: Int) -> Bool {
+        vocabulary.tokens.indices.contains(id) && !prefix.isEmpty && vocabulary.tokens[id].starts(with: prefix)
+    }
+
     /// The text of ids: pieces joined to words, words by spaces, special tokens left out.
     public func decode(_ ids: [Int]) -> String {
         let hidden = Set(specialTokens.values)

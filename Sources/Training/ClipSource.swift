@@ -13,11 +13,15 @@ public protocol ClipSource: Sendable {
     func pixels(_ index: Int, epoch: Int?) throws -> Tensor
     /// What the clip shows.
     func caption(_ index: Int) -> String
+    /// What tells its file from others: clips of one name show the same.
+    func name(_ index: Int) -> String
     /// How many threads it takes to read clips about as fast as they are learned from.
     var readerCount: Int { get }
 }
 
 extension ClipSource {
+    /// Every clip is another.
+    public func name(_ index: Int) -> String { "\(index)" }
     /// One: reading is no work to speak of.
     public var readerCount: Int { 1 }
 }

@@ -26,22 +26,13 @@ public final class ContrastiveTask: GatheredTrainingTask {
         let clips: any ClipSource
         /// `[clips, length]`, `int64`.
         let ids: Tensor
-        /// Which clips have the same caption: a number per clip, counted from 0.
-        let groups: [Int]
 
         /// Joins clips and the ids of their captions.
         ///
         /// - Parameter encode: the ids of captions, `[captions, length]`, `int64`.
         public init(_ clips: any ClipSource, encode: ([String]) throws -> Tensor) throws {
             self.clips = clips
-            let captions = (0..<clips.count).map { clips.caption($0) }
-            ids = try encode(captions)
-            var numbers: [String: Int] = [:]
-            groups = captions.map { caption in
-                let number = numbers[caption] ?? numbers.count
-                numbers[caption] = number
-                return number
-            }
+            ids = try encode((0..<clips.count).map { clips.caption($0) })
         }
     }
 
@@ -155,32 +146,10 @@ public final class ContrastiveTask: GatheredTrainingTask {
     public func evaluate() throws -> Metrics {
         guard let validation, validation.clips.count > 0 else { return [] }
         let (sights, texts) = try embeddings(validation)
-        let groups = validation.groups
-        let count = groups.count
-        let scores = matmul(texts, sights.transposed()).scalars(Float.self)
-        var first: [Int: Int] = [:]
-        for (clip, group) in groups.enumerated() where first[group] == nil { first[group] = clip }
-        let captions = first.values.sorted()
-        // How many wrong ones are at least as near as the nearest right one.
-        let toSight = captions.map { caption in
-            let own =
-                (0..<count).filter { groups[$0] == groups[caption] }.map { scores[caption * count + $0] }.max() ?? 0
-            return (0..<count).count { groups[$0] != groups[caption] && scores[caption * count + $0] >= own }
-        }
-        let toText = (0..<count).map { clip in
-            let own = scores[(first[groups[clip]] ?? clip) * count + clip]
-            return captions.count { groups[$0] != groups[clip] && scores[$0 * count + clip] >= own }
-        }
-        func recall(_ ranks: [Int], _ depth: Int) -> Double {
-            Double(ranks.count { $0 < depth }) / Double(max(ranks.count, 1))
-        }
-        let sight = trained.model.sight.rawValue
-        return [1, 5].flatMap { depth in
-            [
-                ("text_to_\(sight)@\(depth)", recall(toSight, depth)),
-                ("\(sight)_to_text@\(depth)", recall(toText, depth)),
-            ]
-        }
+        let recall = PairRecall(validation.clips, Array(0..<validation.clips.count))
+        func rows(_ places: [Int]) -> Tensor { Tensor(places.map { Int64($0) }) }
+        let scores = matmul(texts.rows(rows(recall.captions)), sights.rows(rows(recall.clips)).transposed())
+        return recall.recalls(scores.scalars(Float.self), depths: [1, 5], sight: trained.model.sight.rawValue)
     }
 
     /// For a few held-out captions, the pictures that are found, the nearest first.
@@ -211,7 +180,6 @@ extension ContrastiveTask.Data {
     fileprivate init(part data: ContrastiveTask.Data, count: Int) {
         clips = PartOfClips(clips: data.clips, count: count)
         ids = data.ids.sliced(0, 0..<count)
-        groups = Array(data.groups.prefix(count))
     }
 }
 
@@ -222,4 +190,5 @@ private struct PartOfClips: ClipSource {
     var fingerprint: String { clips.fingerprint }
     func pixels(_ index: Int, epoch: Int?) throws -> Tensor { try clips.pixels(index, epoch: epoch) }
     func caption(_ index: Int) -> String { clips.caption(index) }
+    func name(_ index: Int) -> String { clips.name(index) }
 }

@@ -31,4 +31,9 @@ public struct DatasetClips: ClipSource {
     }
 
     public func caption(_ index: Int) -> String { dataset.manifest.entries[index].caption }
+
+    public func name(_ index: Int) -> String {
+        let entry = dataset.manifest.entries[index]
+        return "\(entry.name)|\(entry.start ?? 0)|\(entry.end ?? 0)"
+    }
 }

@@ -73,8 +73,8 @@ struct StepPasses {
     }
 
     /// In which order items are visited.
-    private var order: ItemOrder {
-        ItemOrder(count: task.itemCount, key: key, cycle: settings.overfitBatches * settings.batchSize)
+    private var order: any ItemSequence {
+        task.order(key: key, batch: settings.batchSize, cycle: settings.overfitBatches * settings.batchSize)
     }
 
     /// The items of a step.
@@ -85,6 +85,7 @@ struct StepPasses {
 
     /// Computes the passes of a step.
     func make(_ step: Int, _ loader: DataLoader<PassData>, _ clock: inout StepClock) throws -> StepSums {
+        task.begin(step: step)
         // The last layers' gradients are complete first.
         let parameters = task.module.parameters.filter(\.parameter.isTrainable).reversed()
         let leaves = parameters.map(\.parameter.leaf)

@@ -20,8 +20,18 @@ public protocol TrainingTask: AnyObject {
     ///
     /// Called on another thread while the steps before are made, so it depends on nothing that training changes.
     var reader: @Sendable ([TrainingItem]) throws -> Tensor { get }
+    /// In which order items are visited.
+    ///
+    /// - Parameters:
+    ///   - key: of everything that is drawn for it.
+    ///   - batch: the items of a step.
+    ///   - cycle: the number of items that are repeated without shuffling; 0 for all, in shuffled epochs.
+    func order(key: RandomKey, batch: Int, cycle: Int) -> any ItemSequence
     /// How many threads call ``reader``; which pass is read when, and to what bits, does not depend on it.
     var readerCount: Int { get }
+
+    /// Called before the passes of a step, in order and in every process, for what follows from its number.
+    func begin(step: Int)
 
     /// The loss of some items.
     ///
@@ -58,6 +68,11 @@ public protocol TrainingTask: AnyObject {
 extension TrainingTask {
     /// One: reading is no work to speak of.
     public var readerCount: Int { 1 }
+    /// All items in an order of their own in each epoch.
+    public func order(key: RandomKey, batch: Int, cycle: Int) -> any ItemSequence {
+        ItemOrder(count: itemCount, key: key, cycle: cycle)
+    }
+    public func begin(step: Int) {}
     public var heldOutCount: Int { 0 }
     public var quality: Quality? { nil }
 }
@@ -82,7 +97,13 @@ public struct Quality: Sendable {
 }
 
 /// The order in which items are visited: a pure function of the seed and the position.
-struct ItemOrder {
+public protocol ItemSequence: Sendable {
+    /// The item at a position of the endless sequence; asked for in ascending order, mostly.
+    mutating func item(at position: Int) -> TrainingItem
+}
+
+/// All items in shuffled epochs, or some again and again.
+struct ItemOrder: ItemSequence {
     let count: Int
     let key: RandomKey
     /// The length of a cycle that is repeated without shuffling; zero for shuffled epochs.

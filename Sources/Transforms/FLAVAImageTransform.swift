@@ -12,7 +12,7 @@ public struct FLAVAImageTransform: Sendable {
     public struct Output: Sendable {
         /// For the encoder, normalised: `[3, encoderSize, encoderSize]`, `float32`.
         public var image: Tensor
-        /// For the codebook, from 0.1 to 0.9: `[3, codebookSize, codebookSize]`, `float32`.
+        /// For the codebook, of its levels: `[3, codebookSize, codebookSize]`, `float32`.
         public var imageForCodebook: Tensor
         /// 1 where a patch is hidden: `[rows, columns]` of patches, `int64`.
         public var imagePatchesMask: Tensor
@@ -28,6 +28,8 @@ public struct FLAVAImageTransform: Sendable {
     public var codebookInterpolation: Resampling
     /// What the encoder's picture is normalised by.
     public var scaling: PixelScaling
+    /// What black and white become for the codebook; DALL-E's likelihood is not defined at 0 and 1.
+    public var codebookLevels = 0.1...0.9
     /// Which patches are hidden.
     public var mask: BlockMask
     /// Which part training takes; `nil` for evaluation.
@@ -61,8 +63,8 @@ public struct FLAVAImageTransform: Sendable {
         let (encoder, codebook) = try pixels(image, key: key)
         return Output(
             image: try scaling.apply(to: encoder),
-            // The codebook's likelihood is not defined at 0 and 1: pixels are moved away from both.
-            imageForCodebook: try mapPixels(planes(codebook) { _, level in Float(level) / 255 }),
+            imageForCodebook: try planes(codebook) { _, level in Float(level) / 255 }.affine(
+                scale: codebookLevels.upperBound - codebookLevels.lowerBound, shift: codebookLevels.lowerBound),
             imagePatchesMask: mask(key: key.derived("mask")))
     }
 

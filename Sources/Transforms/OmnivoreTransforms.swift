@@ -15,6 +15,8 @@ public struct OmnivoreImageTransform: ImageTransform {
     public var scaling: PixelScaling
     /// Which part training takes; `nil` for evaluation.
     public var randomCrop: RandomResizedCrop?
+    /// How often training mirrors.
+    public var mirrorProbability = 0.5
     /// What changes places and levels in training.
     public var augmentation: RandAugment
     /// What changes colours in training.
@@ -52,7 +54,7 @@ public struct OmnivoreImageTransform: ImageTransform {
         let crop = randomCrop.part(of: image.imageSize, key: key.derived("crop"))
         var part = try resized(image.cropped(crop), ImageSize(cropSize), interpolation)
         var draws = Draws(key.derived("flip"))
-        if draws.chance(0.5) { part = part.mirrored() }
+        if draws.chance(mirrorProbability) { part = part.mirrored() }
         return try jitter(augmentation(part, key: key.derived("augment")), key: key.derived("jitter"))
     }
 }
@@ -69,6 +71,8 @@ public struct OmnivoreVideoTransform: Sendable {
     public var scaling: PixelScaling
     /// Whether the part and the mirroring are drawn.
     public var isTraining: Bool
+    /// How often training mirrors.
+    public var mirrorProbability = 0.5
 
     /// - Throws: ``TransformError`` for sides below 1 or above 65,536, or other than three channels.
     public init(
@@ -98,7 +102,7 @@ public struct OmnivoreVideoTransform: Sendable {
         var (isMirrored, corner) = (false, ImageSize.middle(of: size, cropSize))
         if isTraining {
             var draws = Draws(try required(key, "OmnivoreVideoTransform"))
-            isMirrored = draws.chance(0.5)
+            isMirrored = draws.chance(mirrorProbability)
             guard size.height >= cropSize.height, size.width >= cropSize.width else {
                 throw TransformError(
                     "A part of \(cropSize.width) x \(cropSize.height) pixels cannot be cut out of \(size.width) x "
@@ -135,6 +139,8 @@ public struct OmnivoreDepthTransform: Sendable {
     public var scaling: PixelScaling
     /// Which part training takes; `nil` for evaluation.
     public var randomCrop: RandomResizedCrop?
+    /// How often training mirrors.
+    public var mirrorProbability = 0.5
     /// How often training hides the colours.
     public var colourDropProbability = 0.5
 
@@ -174,7 +180,7 @@ public struct OmnivoreDepthTransform: Sendable {
         let crop = randomCrop.part(of: size, key: key.derived("crop"))
         values = try resizedPlanes(values.croppedPlanes(top: crop.top, left: crop.left, crop.size), square)
         var draws = Draws(key.derived("flip"))
-        if draws.chance(0.5) {
+        if draws.chance(mirrorProbability) {
             values = values.permuted([1, 2, 0]).contiguous().mirrored().permuted([2, 0, 1]).contiguous()
         }
         values = try scaling.apply(toPlanes: values)

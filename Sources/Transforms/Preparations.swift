@@ -89,6 +89,10 @@ public struct ImagePreparation: ImageTransform, Hashable {
 public struct VideoPreparation: Sendable, Hashable {
     /// How many frames a clip has.
     public var frameCount: Int
+    /// Frames per second, for clips that are parts of a video; with `nil` a clip is a video's frames at even steps.
+    public var frameRate: Double?
+    /// How many such parts of a video are looked at, at most.
+    public var clipCount: Int
     /// What frames are resized to.
     public var resize: ResizeTarget
     /// The middle that is cut out then; everything when `nil`.
@@ -98,8 +102,11 @@ public struct VideoPreparation: Sendable, Hashable {
 
     /// A preparation.
     public init(
-        frameCount: Int, resize: ResizeTarget, crop: ImageSize? = nil, scaling: PixelScaling = .kinetics
+        frameCount: Int, resize: ResizeTarget, crop: ImageSize? = nil, scaling: PixelScaling = .kinetics,
+        frameRate: Double? = nil, clipCount: Int = 1
     ) {
+        self.frameRate = frameRate
+        self.clipCount = clipCount
         self.frameCount = frameCount
         self.resize = resize
         self.crop = crop
@@ -107,8 +114,17 @@ public struct VideoPreparation: Sendable, Hashable {
     }
 
     init(_ fields: JSONFields) throws {
-        try fields.rejectUnknown(known: ["frames", "resize", "longest", "crop", "mean", "std"])
+        try fields.rejectUnknown(
+            known: ["frames", "frame_rate", "clips", "resize", "longest", "crop", "mean", "std"])
         frameCount = try fields.integer("frames", in: 1...1 << 16)
+        frameRate = try fields.optionalDouble("frame_rate")
+        if let frameRate, !(frameRate > 0 && frameRate <= 1000) {
+            throw fields.mismatch("frame_rate", mustBe: "above 0 and at most 1000 frames per second")
+        }
+        clipCount = try fields.integer("clips", in: 1...1024, default: 1)
+        guard frameRate != nil || clipCount == 1 else {
+            throw fields.mismatch("clips", mustBe: "1 where 'frame_rate' does not say how long a clip is")
+        }
         resize = try fields.resizeTarget()
         crop = try fields.crop()
         scaling = try fields.scaling(channels: 3, default: .kinetics)
@@ -116,8 +132,32 @@ public struct VideoPreparation: Sendable, Hashable {
 
     /// The object that is read.
     public var json: JSONValue {
-        .object(
-            JSONObject([("frames", .integer(frameCount))] + resize.members + crop.members + scaling.members))
+        var object = JSONObject([("frames", .integer(frameCount))])
+        if let frameRate { object["frame_rate"] = .number(frameRate) }
+        if clipCount != 1 { object["clips"] = .integer(clipCount) }
+        for (key, value) in resize.members + crop.members + scaling.members { object[key] = value }
+        return .object(object)
+    }
+
+    /// The clips of a video that a model looks at: at even steps, and filled up with the last frame where it is too short.
+    ///
+    /// - Parameter video: `[frames, height, width, 3]`, `uint8`, at ``frameRate``.
+    /// - Returns: of ``frameCount`` frames each; the whole video where ``frameRate`` is `nil`.
+    public func clips(of video: Tensor) -> [Tensor] {
+        guard frameRate != nil else { return [video] }
+        let spare = video.shape[0] - frameCount
+        guard spare > 0, clipCount > 1 else { return [clip(of: video, from: 0)] }
+        let count = min(clipCount, spare + 1)
+        return (0..<count).map { clip(of: video, from: $0 * spare / max(1, count - 1)) }
+    }
+
+    /// ``frameCount`` frames from a place on; the last one is repeated where there are fewer.
+    func clip(of video: Tensor, from start: Int) -> Tensor {
+        let end = min(video.shape[0], start + frameCount)
+        let part = video.sliced(0, start..<end)
+        guard end - start < frameCount else { return part }
+        let last = video.sliced(0, end - 1..<end)
+        return concatenated([part] + [Tensor](repeating: last, count: frameCount - (end - start)))
     }
 
     /// Prepares one clip: frames at even steps, resized, cut and normalised.
@@ -157,28 +197,41 @@ public struct DepthPreparation: Sendable, Hashable {
     public var cropSize = 224
     /// What follows.
     public var scaling = PixelScaling.depth
+    /// Pixels, for files that do not say.
+    public var focalLength = 525.0
+    /// Metres between the sensor's eyes, for files that do not say.
+    public var baseline = 0.075
 
     /// Omnivore's.
     public init() {}
 
     init(_ fields: JSONFields) throws {
-        try fields.rejectUnknown(known: ["maximum", "minimum", "resize", "crop", "mean", "std"])
+        try fields.rejectUnknown(
+            known: ["maximum", "minimum", "resize", "crop", "mean", "std", "focal_length", "baseline"])
         maximum = try fields.double("maximum", default: maximum)
         minimum = try fields.double("minimum", default: minimum)
         resizeSize = try fields.integer("resize", in: 1...longestSide, default: resizeSize)
         cropSize = try fields.integer("crop", in: 1...longestSide, default: cropSize)
         scaling = try fields.scaling(channels: 4, default: scaling)
-        guard maximum > 0 else { throw fields.mismatch("maximum", mustBe: "a number above 0") }
+        focalLength = try fields.double("focal_length", default: focalLength)
+        baseline = try fields.double("baseline", default: baseline)
+        for (key, value) in [("maximum", maximum), ("focal_length", focalLength), ("baseline", baseline)]
+        where !(value > 0 && value.isFinite) {
+            throw fields.mismatch(key, mustBe: "a number above 0")
+        }
     }
 
     /// The object that is read.
     public var json: JSONValue {
-        .object(
-            JSONObject(
-                [
-                    ("maximum", .number(maximum)), ("minimum", .number(minimum)), ("resize", .integer(resizeSize)),
-                    ("crop", .integer(cropSize)),
-                ] + scaling.members))
+        var object = JSONObject(
+            [
+                ("maximum", .number(maximum)), ("minimum", .number(minimum)), ("resize", .integer(resizeSize)),
+                ("crop", .integer(cropSize)),
+            ] + scaling.members)
+        let published = DepthPreparation()
+        if focalLength != published.focalLength { object["focal_length"] = .number(focalLength) }
+        if baseline != published.baseline { object["baseline"] = .number(baseline) }
+        return .object(object)
     }
 
     /// Prepares one picture with depth; see ``OmnivoreDepthTransform/callAsFunction(_:key:)``.

@@ -141,4 +141,26 @@ import Testing
         #expect(whole.hiddenStates?.count == 3 && whole.attentions?.map(\.shape) == [[1, 2, 4, 4], [1, 2, 4, 4]])
         #expect(difference(whole.lastHiddenState, plain.lastHiddenState, within: .module) == nil)
     }
+
+    @Test(
+        "one position of each sequence read has the bits and the gradients it has among all",
+        arguments: [(true, true), (true, false), (false, true), (false, false)])
+    func reading(_ normalizesFirst: Bool, _ isCausal: Bool) throws {
+        let encoder = PyTorchTransformerEncoder(
+            (0..<2).map {
+                PyTorchTransformerEncoderLayer(
+                    16, heads: 2, hidden: 24, dropout: 0, activation: .gelu, normalizesFirst: normalizesFirst,
+                    random: RandomKey(seed: UInt64($0)))
+            }, norm: LayerNorm(16))
+        let places = [0, 6, 3]
+        let x = sample([3, 7, 16]).tracked()
+        let rows = Tensor(places.enumerated().map { Int64($0.offset * 7 + $0.element) })
+        let whole = encoder(x, mask: AttentionMask(isCausal: isCausal), training()).flattened(0, 1).rows(rows)
+        let read = encoder(x, reading: places, isCausal: isCausal, training())
+        #expect(read.shape == [3, 16] && read.scalars(Float.self) == whole.scalars(Float.self))
+        let (expected, found) = (whole.squared().sum().backward(), read.squared().sum().backward())
+        for leaf in [x] + encoder.parameters.map(\.1.wrappedValue) {
+            #expect(difference(try #require(found[leaf]), try #require(expected[leaf]), within: .module) == nil)
+        }
+    }
 }

@@ -113,13 +113,13 @@ extension UnderstandingDataset {
         return names.filter { !$0.hasPrefix(".") }.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
     }
 
-    private static func isFolder(_ url: URL) -> Bool {
+    static func isFolder(_ url: URL) -> Bool {
         var isFolder: ObjCBool = false
         return FileManager.default.fileExists(atPath: url.path, isDirectory: &isFolder) && isFolder.boolValue
     }
 
     /// All files below a folder, hidden ones left out, by bytes; each begins with `prefix`.
-    private static func walk(_ folder: URL, _ prefix: String) throws -> [String] {
+    static func walk(_ folder: URL, _ prefix: String) throws -> [String] {
         guard isFolder(folder), let walk = FileManager.default.enumerator(atPath: folder.path) else {
             throw DatasetError(.notFound, "The folder \(folder.path) cannot be read.")
         }

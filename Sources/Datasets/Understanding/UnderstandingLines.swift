@@ -7,7 +7,8 @@ extension UnderstandingDataset {
     ///
     /// `caption` (a text or a list), `label` (a name), `question` with `answers` (texts, weighed by shares, or objects
     /// `{text, weight}`), `boxes` (objects `{box: [left, top, width, height], phrases: [[begin, end]], category, crowd}`,
-    /// whose phrases count in the caption), `depth`, `id`, `split`, `question_type`. Relative names start at the file's folder.
+    /// whose phrases count in the caption), `depth` (with `focal_length` in pixels and `baseline` in metres), `id`, `split`,
+    /// `question_type`. Relative names start at the file's folder.
     /// Classes are the labels ordered by bytes.
     ///
     /// - Throws: ``DatasetError``: `.notFound`, `.malformed` with the line, `.missingMedia`, `.empty`.
@@ -41,7 +42,7 @@ extension UnderstandingDataset {
     ) throws -> UnderstandingSample {
         try fields.rejectUnknown(known: [
             "file", "image", "video", "caption", "label", "question", "answers", "boxes", "depth", "id",
-            "split", "question_type",
+            "split", "question_type", "focal_length", "baseline",
         ])
         guard let key = ["file", "image", "video"].first(where: fields.has) else {
             throw fields.mismatch("file", mustBe: "a file's name")
@@ -52,6 +53,11 @@ extension UnderstandingDataset {
         sample.depth = try fields.optionalString("depth").map { try file($0, in: folder, place: place) }
         sample.captions = try fields.texts("caption")
         for key in ["split", "question_type"] { sample.fields[key] = try fields.optionalString(key) }
+        for key in ["focal_length", "baseline"] {
+            guard let value = try fields.optionalDouble(key) else { continue }
+            guard value > 0, value.isFinite else { throw fields.mismatch(key, mustBe: "a number above 0") }
+            sample.fields[key] = "\(value)"
+        }
         sample.question = try fields.optionalString("question")
         if fields.has("answers") {
             guard sample.question != nil else {

@@ -104,9 +104,8 @@ public final class CLIPTextEncoder: Module, CLIPEncoder {
             (0..<length).reduce(0) { values[row * length + $1] > values[row * length + $0] ? $1 : $0 }
         }
         let read = (ends.max() ?? 0) + 1
-        let states = encoded(ids.sliced(1, 0..<read), context)  // [b, read, width]
-        let places = Tensor(ends.enumerated().map { Int64($0.offset * read + $0.element) })
-        return projection(lnFinal(states.flattened(0, 1).rows(places)), context)  // [b, embedding]
+        let states = encoder(embedded(ids.sliced(1, 0..<read)), reading: ends, isCausal: true, context)  // [b, width]
+        return projection(lnFinal(states), context)  // [b, embedding]
     }
 
     /// The states of all ids behind the last normalization (the peer's `return_hidden_state`).
@@ -115,13 +114,12 @@ public final class CLIPTextEncoder: Module, CLIPEncoder {
     /// - Returns: `[batch, contextLength, width]`.
     /// - Throws: as ``callAsFunction(_:_:)``.
     public func hiddenStates(_ ids: Tensor, _ context: ForwardContext = .inference) throws -> Tensor {
-        lnFinal(encoded(try checked(ids), context))
+        lnFinal(encoder(embedded(try checked(ids)), mask: .causal, context))
     }
 
     /// `[batch, length]` to `[batch, length, width]`; a text may be cut.
-    private func encoded(_ ids: Tensor, _ context: ForwardContext) -> Tensor {
-        let positions = positionalEmbedding.sliced(0, 0..<ids.shape[1])
-        return encoder(tokenEmbedding(ids) + positions, mask: .causal, context)
+    private func embedded(_ ids: Tensor) -> Tensor {
+        tokenEmbedding(ids) + positionalEmbedding.sliced(0, 0..<ids.shape[1])
     }
 
     private func checked(_ ids: Tensor) throws -> Tensor {

@@ -89,8 +89,9 @@ public final class CLIPViTEncoder: Module, CLIPEncoder {
         let patches = conv(pixels, context)  // [b, n, width]
         let first = clsTokenEmbedding.broadcast(to: [pixels.shape[0], 1, configuration.width])
         let tokens = concatenated([first, patches], axis: 1) + positionalEmbedding  // [b, 1 + n, width]
-        let read = encoder(lnPre(tokens), context)
-        return matmul(lnPost(read.selected(1, 0)), projection)  // [b, embedding]
+        let places = [Int](repeating: 0, count: pixels.shape[0])
+        let read = encoder(lnPre(tokens), reading: places, context)  // [b, width]
+        return matmul(lnPost(read), projection)  // [b, embedding]
     }
 }
 

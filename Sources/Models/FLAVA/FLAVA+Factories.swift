@@ -129,17 +129,41 @@ extension ModelRegistry {
 }
 
 extension FLAVAForPreTraining {
+    /// The arguments of the factory that are not the peer's: the codebook's shape, DALL-E's or a VQVAE's, and the losses'.
+    public static let own = ["image_codebook", "image_vqvae", "image_levels", "loss"]
+
+    /// DALL-E's encoder, of the sizes `image_codebook`, or the VQVAE of the arguments `image_vqvae`.
+    private static func codebook(_ fields: JSONFields, random: RandomKey) throws -> any ImageCodebook {
+        guard let vqvae = try fields.optionalFields("image_vqvae") else {
+            let sizes = try fields.optionalFields("image_codebook").map { try DalleEncoder.Configuration($0) }
+            return DalleVAEEncoder(sizes ?? .init(), random: random)
+        }
+        let model = try ModelRegistry.vqvae(vqvae, default: "image_vqvae", random: random)
+        guard model.dimensions == 2, model.configuration.encoder.strides.allSatisfy({ Set($0).count == 1 }) else {
+            throw fields.mismatch("image_vqvae", mustBe: "a VQVAE of pictures whose strides are alike on both axes")
+        }
+        let levels = try fields.optionalDoubles("image_levels") ?? [-0.5, 0.5]
+        guard levels.count == 2, levels[0] < levels[1], levels.allSatisfy(\.isFinite) else {
+            throw fields.mismatch("image_levels", mustBe: "two ascending numbers")
+        }
+        return VQVAECodebook(model, levels: levels[0]...levels[1])
+    }
+
     /// A model from the arguments of `flava_model_for_pretraining`.
     static func factory(_ fields: JSONFields, random: RandomKey) throws -> FLAVAForPreTraining {
-        try fields.accept(FLAVAConfiguration.arguments + ["codebook_image_size"])
+        try fields.accept(FLAVAConfiguration.arguments + ["codebook_image_size"] + own)
         let configuration = try FLAVAConfiguration(fields)
         // The codebook reads images of any size, as in the peer.
         _ = try fields.size("codebook_image_size", default: 112)
-        var losses = FLAVAPretrainingLoss.Configuration()
+        let stated = try fields.optionalFields("loss")
+        var losses = try stated.map { try FLAVAPretrainingLoss.Configuration($0) } ?? .init()
+        if let stated, stated.has("hidden_size") {
+            throw stated.mismatch("hidden_size", mustBe: "left out: it is 'multimodal_hidden_size'")
+        }
         losses.hiddenSize = configuration.multimodal.hiddenSize
         return FLAVAForPreTraining(
             model: FLAVAModel(configuration, random: random.derived("model")),
-            imageCodebook: DalleVAEEncoder(random: random.derived("codebook")),
+            imageCodebook: try codebook(fields, random: random.derived("codebook")),
             loss: FLAVAPretrainingLoss(losses, random: random.derived("loss")))
     }
 

@@ -9,15 +9,16 @@ public final class FLAVAForPreTraining: Module {
     /// The encoders.
     public let model: FLAVAModel
     /// Says which code a patch has; never trained.
-    public let imageCodebook: DalleVAEEncoder
+    public let imageCodebook: any ImageCodebook
     /// What is minimized.
     public let loss: FLAVAPretrainingLoss
 
     /// A model of its parts.
-    public init(model: FLAVAModel, imageCodebook: DalleVAEEncoder, loss: FLAVAPretrainingLoss) {
+    public init(model: FLAVAModel, imageCodebook: any ImageCodebook, loss: FLAVAPretrainingLoss) {
         self.model = model
         self.imageCodebook = imageCodebook
         self.loss = loss
+        imageCodebook.setTrainable(false)
     }
 
     /// The losses of a batch.
@@ -36,6 +37,17 @@ public final class FLAVAForPreTraining: Module {
         _ inputs: FLAVAInputs, imageForCodebook: Tensor? = nil, modality: FLAVAModality? = nil,
         itmLabels: Tensor? = nil, mlmLabels: Tensor? = nil, _ context: ForwardContext
     ) throws -> FLAVAPretrainingOutput {
+        let (sequences, labels) = try encoded(
+            inputs, imageForCodebook: imageForCodebook, modality: modality, itmLabels: itmLabels, mlmLabels: mlmLabels,
+            context)
+        return try loss(sequences, labels: labels, context)
+    }
+
+    /// What the losses of a batch are computed from; arguments as of the call.
+    public func encoded(
+        _ inputs: FLAVAInputs, imageForCodebook: Tensor? = nil, modality: FLAVAModality? = nil,
+        itmLabels: Tensor? = nil, mlmLabels: Tensor? = nil, _ context: ForwardContext
+    ) throws -> (sequences: FLAVASequences, labels: FLAVAPretrainingLabels) {
         var inputs = inputs
         inputs.imagePatchesMask = inputs.imagePatchesMask?.flattened(1)
         let modality = modality ?? inputs.modality
@@ -50,8 +62,7 @@ public final class FLAVAForPreTraining: Module {
         sequences.projectedImage = output.projectedImage
         sequences.projectedText = output.projectedText
         try requireWidths(sequences)
-        return try loss(
-            sequences, labels: FLAVAPretrainingLabels(itm: itmLabels, mim: mimLabels, mlm: mlmLabels), context)
+        return (sequences, FLAVAPretrainingLabels(itm: itmLabels, mim: mimLabels, mlm: mlmLabels))
     }
 
     /// The codes of masked patches, `[batch, patches]`, and the ignored label elsewhere.
@@ -59,7 +70,7 @@ public final class FLAVAForPreTraining: Module {
         guard let mask else {
             throw ModelError(.invalidInput, "'image_patches_mask' is missing: it says which codes are predicted.")
         }
-        let codes = imageCodebook(image).flattened(1)
+        let codes = imageCodebook.codes(of: image).flattened(1)
         guard mask.shape == codes.shape else {
             throw ModelError(
                 .invalidInput, "'image_patches_mask' marks patches \(mask.shape), and the codes are \(codes.shape).")

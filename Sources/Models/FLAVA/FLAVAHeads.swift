@@ -34,10 +34,19 @@ public struct FLAVATaskOutput {
     public var logits: Tensor
     /// The mean cross entropy, a scalar; 0 without labels.
     public var loss: Tensor
+    /// What was to be predicted in each row of the scores; `nil` without labels.
+    public var targets: Tensor?
+
+    /// The share of rows whose best score is that of the target; `nil` where there is none to tell.
+    public var accuracy: Double? {
+        guard let targets, targets.count > 0, logits.rank == 2 else { return nil }
+        let guesses = logits.detached.argmax().scalars(Int64.self)
+        return Double(zip(guesses, targets.scalars(Int64.self)).count { $0 == $1 }) / Double(guesses.count)
+    }
 
     /// The same with the loss weighed.
     func weighed(_ weight: Double) -> FLAVATaskOutput {
-        weight == 1 ? self : FLAVATaskOutput(logits: logits, loss: loss * weight)
+        weight == 1 ? self : FLAVATaskOutput(logits: logits, loss: loss * weight, targets: targets)
     }
 }
 
@@ -68,7 +77,7 @@ public final class ITMLoss: Module {
         guard let labels else { return FLAVATaskOutput(logits: logits, loss: pooled.sum() * 0) }
         let rows = labels.flattened()
         try FLAVALabels.require(rows, "itm_labels", shape: [states.shape[0]], classes: 2, ignored: ignored)
-        return FLAVATaskOutput(logits: logits, loss: meanCrossEntropy(logits, rows, ignored: ignored))
+        return FLAVATaskOutput(logits: logits, loss: meanCrossEntropy(logits, rows, ignored: ignored), targets: rows)
     }
 }
 
@@ -148,7 +157,8 @@ public final class MaskedPredictionLoss: Module {
         let chosen = states.flattened(0, 1).rows(Tensor(places.map { Int64($0) }, shape: [places.count]))
         let logits = cls(chosen, context)
         let targets = Tensor(places.map { values[$0] }, shape: [places.count])
-        return FLAVATaskOutput(logits: logits, loss: meanCrossEntropy(logits, targets, ignored: ignored))
+        return FLAVATaskOutput(
+            logits: logits, loss: meanCrossEntropy(logits, targets, ignored: ignored), targets: targets)
     }
 }
 

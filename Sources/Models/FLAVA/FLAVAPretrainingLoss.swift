@@ -25,6 +25,9 @@ public final class FLAVAGlobalContrastiveLoss: Module {
     /// The logarithm of what similarities are multiplied by, a scalar.
     @Parameter public var logitScale: Tensor
 
+    /// What similarities are multiplied by now.
+    public var scale: Double { exp(Double(logitScale.detached.item(Float.self))) }
+
     /// A loss with the scale's first logarithm.
     public init(logitScale: Double = log(1 / 0.07)) { self.logitScale = Tensor(scalar: Float(logitScale)) }
 
@@ -33,11 +36,18 @@ public final class FLAVAGlobalContrastiveLoss: Module {
     /// - Parameters:
     ///   - images: `[batch, width]`, of any length.
     ///   - texts: `[batch, width]`; row i belongs to row i of `images`.
+    ///   - gathered: what rows are told from, `[whole, width]` each, where the batch is a part of a larger one.
+    ///   - first: where in that batch the first row is.
     ///   - rows: the rows that count, `[count]`, `int64`; all when `nil`. The others are still told from.
-    public func callAsFunction(_ images: Tensor, _ texts: Tensor, rows: Tensor? = nil) -> Output {
+    public func callAsFunction(
+        _ images: Tensor, _ texts: Tensor, gathered: (images: Tensor, texts: Tensor)? = nil, first: Int = 0,
+        rows: Tensor? = nil
+    ) -> Output {
         let (text, image) = (texts.unitVectors(), images.unitVectors())
         $logitScale.clamp(to: 0...4.6052)
-        let parts = contrastiveLoss(image, text, logitScale: logitScale, rows: rows)
+        let parts = contrastiveLoss(
+            image, text, logitScale: logitScale,
+            gathered: gathered.map { ($0.images.unitVectors(), $0.texts.unitVectors()) }, first: first, rows: rows)
         return Output(
             textEmbedding: text, imageEmbedding: image, logitScale: logitScale.detached, parts: parts, loss: parts.loss)
     }
@@ -150,7 +160,8 @@ public final class FLAVAPretrainingLoss: Module {
 
     /// What it was built from.
     public let configuration: Configuration
-    let contrastiveLoss: FLAVAGlobalContrastiveLoss
+    /// Tells images and texts apart.
+    public let contrastiveLoss: FLAVAGlobalContrastiveLoss
     let mlmLoss: MaskedPredictionLoss
     let mimLoss: MaskedPredictionLoss
     let mmmLoss: PairPredictionLosses
@@ -255,7 +266,7 @@ public final class FLAVAPretrainingLoss: Module {
     }
 
     /// The rows whose label is not 0, all of them if every label is.
-    private static func truePairs(_ labels: Tensor?, count: Int) -> Tensor {
+    public static func truePairs(_ labels: Tensor?, count: Int) -> Tensor {
         guard let labels else { return Tensor.range(count) }
         let values = labels.scalars(Int64.self)
         let rows = values.indices.filter { values[$0] != 0 }

@@ -27,12 +27,14 @@ extension ForwardDoor {
         },
         "DalleEncoder": { fields, key in
             let encoder = DalleEncoder(try DalleEncoder.Configuration(fields), random: key)
-            return ForwardTarget(encoder, inputs: ["x"]) { .tensor(encoder(try pixels($0, "x", encoder), $0.context)) }
+            return ForwardTarget(encoder, inputs: ["x"]) {
+                .tensor(encoder(try pixels($0, "x", channels: encoder.configuration.inputChannels), $0.context))
+            }
         },
         "DalleVAEEncoder": { fields, key in
             let codebook = DalleVAEEncoder(try DalleEncoder.Configuration(codebook: fields), random: key)
             let indices = { (call: ForwardCall, name: String) in
-                ForwardValue.tensor(codebook(try pixels(call, name, codebook.encoder), call.context))
+                ForwardValue.tensor(codebook(try pixels(call, name, channels: codebook.channels), call.context))
             }
             return ForwardTarget(
                 codebook,
@@ -40,7 +42,9 @@ extension ForwardDoor {
                     "forward": ForwardMethod(inputs: ["img_seq_prob"]) { try indices($0, "img_seq_prob") },
                     "get_codebook_indices": ForwardMethod(inputs: ["images"]) { try indices($0, "images") },
                     "get_codebook_probs": ForwardMethod(inputs: ["images"]) { call in
-                        .tensor(codebook.probabilities(try pixels(call, "images", codebook.encoder), call.context))
+                        .tensor(
+                            codebook.probabilities(
+                                try pixels(call, "images", channels: codebook.channels), call.context))
                     },
                 ])
         },
@@ -135,11 +139,12 @@ extension ForwardDoor {
 
     // MARK: - Inputs
 
-    /// Pixels that an image codebook can read: large enough for its three halvings.
-    static func pixels(_ call: ForwardCall, _ name: String, _ encoder: DalleEncoder) throws -> Tensor {
-        let x = try call.real(name, .exactly([nil, encoder.configuration.inputChannels, nil, nil]))
-        guard x.shape[2] >= 8, x.shape[3] >= 8 else {
-            throw ModelError(.invalidInput, "'\(name)' must be at least 8 by 8 pixels large, not \(x.shape).")
+    /// Pixels that an image codebook can read: large enough for one code.
+    static func pixels(_ call: ForwardCall, _ name: String, channels: Int, atLeast least: Int = 8) throws -> Tensor {
+        let x = try call.real(name, .exactly([nil, channels, nil, nil]))
+        guard x.shape[2] >= least, x.shape[3] >= least else {
+            throw ModelError(
+                .invalidInput, "'\(name)' must be at least \(least) by \(least) pixels large, not \(x.shape).")
         }
         return x
     }

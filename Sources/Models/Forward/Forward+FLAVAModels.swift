@@ -231,7 +231,9 @@ extension FLAVAForPreTraining: ForwardCallable {
                     _ = try call.arguments.bool("skip_unmasked_mm_encoder", default: true)
                     let codebook =
                         call.has("image_for_codebook")
-                        ? try ForwardDoor.pixels(call, "image_for_codebook", self.imageCodebook.encoder) : nil
+                        ? try ForwardDoor.pixels(
+                            call, "image_for_codebook", channels: self.imageCodebook.channels,
+                            atLeast: self.imageCodebook.pixelsPerCode) : nil
                     return ForwardDoor.value(
                         try self(
                             try ForwardDoor.inputs(call, self.model), imageForCodebook: codebook,

@@ -13,11 +13,8 @@ extension ForwardDoor {
             try fields.accept("encoder", "heads")
             let encoder = try ModelRegistry.swinTransformer(
                 fields.requiredPart("encoder", oneOf: ["SwinTransformer3d"]))
-            let heads = try fields.fields("heads")
-            try heads.rejectUnknown(known: Omnivore.Kind.allCases.map(\.rawValue))
-            let classes = try Omnivore.Kind.allCases.filter { heads.has($0.rawValue) }
-                .map { (kind: $0, count: try heads.size($0.rawValue)) }
-            return Omnivore(encoder, classes: classes, random: key).forwardTarget
+            let heads = try ModelRegistry.omnivoreHeads(fields.fields("heads"))
+            return Omnivore(encoder, classes: heads, random: key).forwardTarget
         },
     ]
 }

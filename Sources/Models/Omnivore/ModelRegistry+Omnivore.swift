@@ -1,10 +1,17 @@
 import Checkpoints
+import JSON
 import NeuralNets
 import Tensors
 
 extension ModelRegistry {
     /// The builders of this family, by their factories' names.
-    static let omnivore: [Builder] = omnivoreSizes.flatMap { size -> [Builder] in
+    ///
+    /// `omnivore` is not the peer's: it makes models of any size, which the peer's factories do not.
+    static let omnivore: [Builder] = publishedOmnivores + anyOmnivores
+
+    private static let anyOmnivores: [Builder] = [("omnivore", { fields, key in try anyOmnivore(fields, key) })]
+
+    private static let publishedOmnivores: [Builder] = omnivoreSizes.flatMap { size -> [Builder] in
         [
             (
                 "omnivore_swin_\(size.name)",
@@ -33,6 +40,47 @@ extension ModelRegistry {
         (base.width, base.heads, base.window) = (128, [4, 8, 16, 32], [16, 7, 7])
         return [("t", tiny), ("s", small), ("b", base)]
     }()
+
+    /// What `omnivore` takes for the model that a builder of this family makes; `nil` for another builder, or an encoder
+    /// without heads.
+    ///
+    /// - Parameter arguments: the builder's.
+    public static func omnivoreArguments(_ name: String, _ arguments: JSONObject) -> JSONObject? {
+        if name == "omnivore" { return arguments }
+        guard let size = omnivoreSizes.first(where: { "omnivore_swin_\($0.name)" == name })?.configuration else {
+            return nil
+        }
+        return omnivoreDefaults(size)
+    }
+
+    private static func omnivoreDefaults(_ configuration: SwinTransformer3D.Configuration) -> JSONObject {
+        func list(_ sizes: [Int]) -> JSONValue { .array(sizes.map { .integer($0) }) }
+        return [
+            "patch_size": list(configuration.patch), "embed_dim": .integer(configuration.width),
+            "depths": list(configuration.depths), "num_heads": list(configuration.heads),
+            "window_size": list(configuration.window), "mlp_ratio": .number(configuration.expansion),
+            "dropout": .number(configuration.dropout), "attention_dropout": .number(configuration.attentionDropout),
+            "stochastic_depth_prob": .number(configuration.stochasticDepth),
+        ]
+    }
+
+    private static func anyOmnivore(_ fields: JSONFields, _ key: RandomKey) throws -> Module {
+        var encoder = omnivoreDefaults(omnivoreSizes[0].configuration)
+        try fields.rejectUnknown(known: encoder.keys + ["heads"])
+        for (key, value) in fields.object.members where key != "heads" && value != .null { encoder[key] = value }
+        encoder["num_classes"] = .null
+        encoder["patch_embed"] = "PatchEmbedOmnivore"
+        let configuration = try swinTransformer(fields.replacing(encoder))
+        guard let heads = try fields.optionalFields("heads") else { return Omnivore(configuration, random: key) }
+        return Omnivore(configuration, classes: try omnivoreHeads(heads), random: key)
+    }
+
+    /// The classes of each head, in one order.
+    static func omnivoreHeads(_ heads: JSONFields) throws -> [(kind: Omnivore.Kind, count: Int)] {
+        try heads.rejectUnknown(known: Omnivore.Kind.allCases.map(\.rawValue))
+        return try Omnivore.Kind.allCases.filter { heads.has($0.rawValue) }
+            .map { ($0, try heads.size($0.rawValue)) }
+    }
 
     /// Weights come from files that are named, never from an address.
     private static func rejectPretrained(_ fields: JSONFields) throws {

@@ -7,7 +7,7 @@ import Tensors
 /// An encoder of videos with a head for each kind of input, keys `encoder` and `heads.KIND`.
 public final class Omnivore: Module {
     /// What an input is.
-    public enum Kind: String, CaseIterable, Sendable {
+    public enum Kind: String, CaseIterable, Sendable, Hashable {
         /// A picture: a video of one frame.
         case image
         /// A picture whose fourth channel is depth.
@@ -45,6 +45,28 @@ public final class Omnivore: Module {
 
     /// The kinds of input that there are heads for.
     public var kinds: [Kind] { heads.map(\.kind) }
+
+    /// How many classes a kind's head tells apart; `nil` where there is no such head.
+    public func classCount(_ kind: Kind) -> Int? { heads.first { $0.kind == kind }?.head.weight.shape[0] }
+
+    /// How probable each class is of inputs that are seen in several clips: the mean over these, as in the paper.
+    ///
+    /// - Parameters:
+    ///   - x: `[clips, 3 or 4, frames, height, width]`, one input's after the other.
+    ///   - counts: how many clips each input has.
+    /// - Returns: `[inputs, classes]`; `nil` when there is no such head.
+    public func probabilities(_ x: Tensor, counts: [Int], kind: Kind) -> Tensor? {
+        withoutGradients {
+            guard let shares = self(x, kind: kind, .inference)?.softmax() else { return nil }
+            guard counts.contains(where: { $0 > 1 }) else { return shares }
+            var start = 0
+            return concatenated(
+                counts.map { count in
+                    defer { start += count }
+                    return shares.sliced(0, start..<start + count).mean(axes: [0], keepsAxes: true)
+                })
+        }
+    }
 
     /// The scores of classes.
     ///

@@ -72,6 +72,19 @@ public final class PyTorchMultiHeadAttention: Module {
             context)
     }
 
+    /// Attends from `query` to all of `source`.
+    ///
+    /// - Parameters:
+    ///   - query: `[batch, queries, width]`.
+    ///   - source: `[batch, keys, width]`.
+    ///   - mask: which keys each query sees.
+    /// - Returns: `[batch, queries, width]`.
+    public func callAsFunction(
+        _ query: Tensor, source: Tensor, mask: AttentionMask = .none, _ context: ForwardContext
+    ) -> Tensor {
+        attended(projected(query, 0..<1, context) + projected(source, 1..<3, context), mask, context)
+    }
+
     /// Attends within a sequence whose queries and keys are made from `placed` (it with its positions) and whose values from
     /// `value`.
     ///
@@ -147,6 +160,30 @@ public final class PyTorchTransformerEncoderLayer: Module, CheckpointedBlock {
         return y + fedForward(norm2(y), context)
     }
 
+    /// One position of each sequence, as it leaves the layer; nothing is computed that only others need.
+    ///
+    /// - Parameters:
+    ///   - x: `[batch, length, width]`.
+    ///   - places: a position for each sequence.
+    ///   - isCausal: whether positions see none behind them.
+    /// - Returns: `[batch, 1, width]`, with the bits that the whole layer has there.
+    func callAsFunction(_ x: Tensor, reading places: [Int], isCausal: Bool, _ context: ForwardContext) -> Tensor {
+        let source = normalizesFirst ? norm1(x) : x
+        let mask = isCausal ? AttentionMask(keep: seenFrom(places, of: x.shape[1])) : .none
+        let (own, query) = (x.read(at: places).unsqueezed(1), source.read(at: places).unsqueezed(1))
+        let sum = own + dropout(selfAttn(query, source: source, mask: mask, context), context)
+        guard normalizesFirst else {
+            let y = norm1(sum)
+            return norm2(y + fedForward(y, context))
+        }
+        return sum + fedForward(norm2(sum), context)
+    }
+
+    /// `[batch, 1, 1, length]`: 1 up to each sequence's place.
+    private func seenFrom(_ places: [Int], of length: Int) -> Tensor {
+        Tensor(places.flatMap { place in (0..<length).map { $0 <= place } }, shape: [places.count, 1, 1, length])
+    }
+
     private func attended(_ x: Tensor, _ mask: AttentionMask, _ context: ForwardContext) -> Tensor {
         dropout(selfAttn(x, mask: mask, context), context)
     }
@@ -178,9 +215,38 @@ public final class PyTorchTransformerEncoder: Module {
 
     /// `[batch, length, width]` to the same shape.
     public func callAsFunction(_ x: Tensor, mask: AttentionMask = .none, _ context: ForwardContext) -> Tensor {
-        let result = layers.reduce(x) { x, layer in
-            context.checkpointing(x) { layer($0, mask: mask, $1) }
-        }
+        let result = read(x, by: layers[...], mask, context)
         return norm.map { $0(result) } ?? result
+    }
+
+    /// What the layers make of one position of each sequence; the last layer computes nothing else.
+    ///
+    /// - Parameters:
+    ///   - x: `[batch, length, width]`.
+    ///   - places: a position below `length` for each sequence.
+    ///   - isCausal: whether positions see none behind them.
+    /// - Returns: `[batch, width]`, with the bits that all positions together have there.
+    public func callAsFunction(
+        _ x: Tensor, reading places: [Int], isCausal: Bool = false, _ context: ForwardContext
+    ) -> Tensor {
+        precondition(places.count == x.shape[0], "PyTorchTransformerEncoder: \(places.count) places for \(x.shape)")
+        let below = read(x, by: layers.dropLast(), AttentionMask(isCausal: isCausal), context)
+        guard let last = layers.last else { return norm.map { $0(x.read(at: places)) } ?? x.read(at: places) }
+        let result = context.checkpointing(below) { last($0, reading: places, isCausal: isCausal, $1) }.squeezed(1)
+        return norm.map { $0(result) } ?? result
+    }
+
+    private func read(
+        _ x: Tensor, by layers: ArraySlice<PyTorchTransformerEncoderLayer>, _ mask: AttentionMask,
+        _ context: ForwardContext
+    ) -> Tensor {
+        layers.reduce(x) { x, layer in context.checkpointing(x) { layer($0, mask: mask, $1) } }
+    }
+}
+
+extension Tensor {
+    /// One position of each sequence of `[batch, length, width]`, `[batch, width]`.
+    fileprivate func read(at places: [Int]) -> Tensor {
+        flattened(0, 1).rows(Tensor(places.enumerated().map { Int64($0.offset * shape[1] + $0.element) }))
     }
 }

@@ -9,37 +9,17 @@ import Tokenizers
 import Transforms
 
 extension ContrastiveRecipe {
-    /// The model that a run goes on from.
-    private struct Start {
-        let directory: ModelDirectory
-        let preprocessing: Preprocessing
-    }
-
     public func prepare(_ place: TrainingPlace) throws -> () throws -> any TrainingTask {
         try data.requireMemory(clips: training.batchSize / training.accumulation)
-        let start = initFrom.isEmpty ? nil : try self.start()
+        let start = try StartingModel.read(initFrom, for: model)
         return { try task(start, place) }
     }
 
-    private func start() throws -> Start {
-        let directory = try ModelDirectory.read(initFrom)
-        guard directory.configuration.model == model else {
-            throw TrainingError(
-                .invalidConfiguration,
-                "\(initFrom) holds a \(directory.configuration.model), not a \(model) to go on from.")
-        }
-        let extra = JSONFields(directory.configuration.extra, source: initFrom)
-        guard let fields = try extra.optionalFields("preprocessing") else {
-            throw TrainingError(
-                .invalidConfiguration, "\(initFrom) does not say how inputs are prepared (member 'preprocessing').")
-        }
-        return Start(directory: directory, preprocessing: try Preprocessing(fields))
-    }
-
-    private func task(_ start: Start?, _ place: TrainingPlace) throws -> ContrastiveTask {
+    private func task(_ start: StartingModel?, _ place: TrainingPlace) throws -> ContrastiveTask {
         let clips = try place.clips(self, randomCuts: true)
-        let tokenizer = try place.group.leaderFirst { try self.tokenizer(captions: clips.training, start, place) }
-        var filled = start?.directory.configuration.arguments ?? arguments.object
+        let captions = { (0..<clips.training.count).map { clips.training.caption($0) } }
+        let tokenizer = try place.tokenizer(self.text, start, model == "videoclip" ? .wordpiece : .clip, captions)
+        var filled = start?.arguments ?? arguments.object
         if model == "clip", start == nil, var text = filled["text"]?.objectValue, text["vocab_size"] == nil {
             text["vocab_size"] = .integer(tokenizer.vocabularySize)
             filled["text"] = .object(text)
@@ -53,14 +33,8 @@ extension ContrastiveRecipe {
         guard let encoder = built as? any DualEncoder else {
             throw TrainingError(.invalidConfiguration, "'\(model)' does not embed texts and pictures.")
         }
-        guard tokenizer.vocabularySize <= encoder.vocabularySize else {
-            throw TrainingError(
-                .invalidConfiguration,
-                "The tokenizer has \(tokenizer.vocabularySize) ids, and the model reads \(encoder.vocabularySize).")
-        }
-        if let start, !place.isBegun {
-            try PretrainedModel.assign(start.directory.checkpoint.tensors, of: initFrom, to: encoder)
-        }
+        try require(tokenizer, fits: encoder.vocabularySize)
+        if let start, !place.isBegun { try start.assign(to: encoder) }
         let preprocessing = start?.preprocessing ?? self.preprocessing(of: encoder)
         guard let text = preprocessing.text else {
             throw TrainingError(.invalidConfiguration, "\(initFrom) does not say how texts are prepared.")
@@ -69,8 +43,7 @@ extension ContrastiveRecipe {
             try ContrastiveTask.Data(clips) { try text($0, tokenizer: tokenizer).ids }
         }
         let learned = try paired(clips.training)
-        let scale = try start.map { try JSONFields($0.directory.configuration.extra, source: initFrom) }?
-            .optionalDouble("similarity_scale")
+        let scale = try start?.extra.optionalDouble("similarity_scale")
         let loss = ContrastiveLossWithTemperature(
             logitScale: scale.map { log($0) } ?? logitScale, range: -10...mostLogitScale)
         return ContrastiveTask(
@@ -131,17 +104,6 @@ extension ContrastiveRecipe {
             return Preprocessing(
                 video: VideoPreparation(frameCount: data.frames, resize: .exactly(size)),
                 text: TextPreparation(.bert, contextLength: encoder.longestText, padsToLength: false))
-        }
-    }
-
-    /// The tokenizer: the run's own, that of the model it goes on from, the one that was named, or one learned now.
-    private func tokenizer(captions: DatasetClips, _ start: Start?, _ place: TrainingPlace) throws -> any Tokenizer {
-        let begun = start.map { _ in URL(fileURLWithPath: initFrom).appendingPathComponent("tokenizer").path }
-        return try place.tokenizer(named: textTokenizer ?? begun) {
-            try LearnedTokenizer.train(
-                model == "videoclip" ? .wordpiece : .clip, (0..<captions.count).map { captions.caption($0) },
-                vocabularySize: vocabularySize
-            ).files
         }
     }
 }

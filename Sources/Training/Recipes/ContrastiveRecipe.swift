@@ -11,35 +11,24 @@ public struct ContrastiveRecipe: Recipe {
     public static let models =
         ["clip"] + CLIPConfiguration.named.map(\.name).filter { !$0.hasSuffix("_tv") } + ["videoclip"]
     public static let filledArguments: [String] = []
-    public static let keys = [
-        RecipeKey("model", "The builder of the model.", "one of \"clip\", \"clip_vit_b16\", \"clip_vit_b32\""),
-        RecipeKey(
-            "init_from",
-            "The model directory that the run goes on from, with its preparation and tokenizer; empty: none.",
-            "a string"),
-        RecipeKey(
-            "text.vocabulary_size", "The largest text vocabulary that is learned from the captions, in sub-words.",
-            "an integer from 8 to 1000000"),
-        RecipeKey("text.tokenizer", "A folder with a text tokenizer to use instead; null: learn one.", "a string"),
-        RecipeKey(
-            "augment.crop_scale", "The smallest and the largest share of a picture's area that training looks at.",
-            "two shares from above 0 to 1"),
-        RecipeKey(
-            "augment.crop_ratio", "The smallest and the largest proportion, width over height, of such a part.",
-            "two proportions above 0"),
-        RecipeKey(
-            "augment.mirror", "Whether half of them are mirrored; not where left and right mean something.",
-            "true or false"),
-        RecipeKey(
-            "loss.logit_scale", "The first value of the learned logarithm of what cosines are multiplied by.",
-            "between -10 and 10"),
-        RecipeKey("loss.logit_scale_max", "The most that it becomes.", "between -10 and 10"),
-        RecipeKey("loss.smoothing", "The share of the target that is spread over all pairs.", "between 0 and 0.99"),
-        RecipeKey(
-            "gather", "Through which embeddings of a step's other passes gradients flow.",
-            "one of \"global\", \"local\", \"none\""),
-        RecipeKey("description", "What the finished model says of its world.", "a string"),
-    ]
+    public static let keys =
+        [
+            RecipeKey("model", "The builder of the model.", "one of \"clip\", \"clip_vit_b16\", \"clip_vit_b32\""),
+            RecipeKey(
+                "init_from",
+                "The model directory that the run goes on from, with its preparation and tokenizer; empty: none.",
+                "a string"),
+        ] + TextSettings.keys(learnedFrom: "the captions") + RandomView.keys + [
+            RecipeKey(
+                "loss.logit_scale", "The first value of the learned logarithm of what cosines are multiplied by.",
+                "between -10 and 10"),
+            RecipeKey("loss.logit_scale_max", "The most that it becomes.", "between -10 and 10"),
+            RecipeKey("loss.smoothing", "The share of the target that is spread over all pairs.", "between 0 and 0.99"),
+            RecipeKey(
+                "gather", "Through which embeddings of a step's other passes gradients flow.",
+                "one of \"global\", \"local\", \"none\""),
+            RecipeKey("description", "What the finished model says of its world.", "a string"),
+        ]
 
     /// The builder's name.
     public var model = "clip"
@@ -47,10 +36,8 @@ public struct ContrastiveRecipe: Recipe {
     public let arguments: JSONFields
     /// The model directory that the run goes on from; empty for none.
     public var initFrom = ""
-    /// The largest text vocabulary that is learned.
-    public var vocabularySize = 2048
-    /// A folder with a text tokenizer to use instead of learning one.
-    public var textTokenizer: String?
+    /// The text vocabulary.
+    public var text = TextSettings()
     /// How training looks at pictures.
     public var view: RandomView
     /// The first logarithm of the scale of cosines.
@@ -75,13 +62,9 @@ public struct ContrastiveRecipe: Recipe {
         model = try fields.string("model", oneOf: Self.models, default: model)
         arguments = try fields.optionalFields("arguments") ?? fields.replacing(JSONObject())
         initFrom = try fields.string("init_from", default: initFrom)
-        if let section = try fields.optionalFields("text") {
-            try section.rejectUnknown(known: ["vocabulary_size", "tokenizer"])
-            vocabularySize = try section.integer("vocabulary_size", in: 8...1_000_000, default: vocabularySize)
-            textTokenizer = try section.optionalString("tokenizer")
-        }
+        try text.read(fields)
         view = RandomView(crop: try RandomResizedCrop(scale: 0.5...1))
-        if let section = try fields.optionalFields("augment") { try readView(section) }
+        try view.read(fields)
         if let section = try fields.optionalFields("loss") { try readLoss(section) }
         let gather = try fields.string(
             "gather", oneOf: GatheredGradients.allCases.map(\.rawValue), default: gather.rawValue)
@@ -94,24 +77,6 @@ public struct ContrastiveRecipe: Recipe {
             try section.rejectUnknown(known: TrainingSettings.keys)
             try training.read(section)
         }
-    }
-
-    private mutating func readView(_ section: JSONFields) throws {
-        try section.rejectUnknown(known: ["crop_scale", "crop_ratio", "mirror"])
-        func range(_ key: String, upTo most: Double, _ requirement: String, _ fallback: ClosedRange<Double>) throws
-            -> ClosedRange<Double>
-        {
-            guard let ends = try section.optionalDoubles(key) else { return fallback }
-            guard ends.count == 2, ends[0] > 0, ends[0] <= ends[1], ends[1] <= most else {
-                throw section.mismatch(key, mustBe: requirement)
-            }
-            return ends[0]...ends[1]
-        }
-        let fallback = try view.crop ?? RandomResizedCrop()
-        view.crop = try RandomResizedCrop(
-            scale: range("crop_scale", upTo: 1, "two shares from above 0 to 1", fallback.scale),
-            ratio: range("crop_ratio", upTo: 100, "two proportions above 0", fallback.ratio))
-        view.mirrors = try section.bool("mirror", default: view.mirrors)
     }
 
     private mutating func readLoss(_ section: JSONFields) throws {
@@ -127,25 +92,9 @@ public struct ContrastiveRecipe: Recipe {
     }
 
     public var json: JSONObject {
-        let crop = view.crop
-        func pair(_ range: ClosedRange<Double>?) -> JSONValue {
-            range.map { [.number($0.lowerBound), .number($0.upperBound)] } ?? .null
-        }
-        return JSONObject([
+        JSONObject([
             ("model", .string(model)), ("arguments", .object(arguments.object)), ("init_from", .string(initFrom)),
-            (
-                "text",
-                [
-                    "vocabulary_size": .integer(vocabularySize),
-                    "tokenizer": textTokenizer.map { .string($0) } ?? .null,
-                ]
-            ),
-            (
-                "augment",
-                [
-                    "crop_scale": pair(crop?.scale), "crop_ratio": pair(crop?.ratio), "mirror": .bool(view.mirrors),
-                ]
-            ),
+            ("text", text.json), ("augment", view.json),
             (
                 "loss",
                 [

@@ -10,12 +10,6 @@ import Tokenizers
 import Transforms
 
 extension GroundingRecipe {
-    /// The model that a run goes on from.
-    private struct Start {
-        let directory: ModelDirectory
-        let scaling: PixelScaling
-    }
-
     /// The pictures of a run.
     private struct Pictures {
         let training: GroundingPictures
@@ -32,32 +26,24 @@ extension GroundingRecipe {
             throw TrainingError(
                 .invalidConfiguration, "This recipe trains the task phrase_grounding, not arguments.task \"\(task)\".")
         }
-        let start = initFrom.isEmpty ? nil : try self.start()
+        let start = try self.start()
         return { try task(start, place) }
     }
 
-    private func start() throws -> Start {
-        let directory = try ModelDirectory.read(initFrom)
-        guard directory.configuration.model == model else {
-            throw TrainingError(
-                .invalidConfiguration,
-                "\(initFrom) holds a \(directory.configuration.model), not a \(model) to go on from.")
-        }
-        let extra = JSONFields(directory.configuration.extra, source: initFrom)
-        guard let image = try extra.optionalFields("preprocessing").flatMap({ try Preprocessing($0).image }) else {
+    private func start() throws -> StartingModel? {
+        let start = try StartingModel.read(initFrom, for: model)
+        guard start == nil || start?.preprocessing.image != nil else {
             throw TrainingError(
                 .invalidConfiguration,
                 "\(initFrom) does not say how pictures are prepared (member 'preprocessing.image').")
         }
-        return Start(directory: directory, scaling: image.scaling)
+        return start
     }
 
-    private func task(_ start: Start?, _ place: TrainingPlace) throws -> GroundingTask {
+    private func task(_ start: StartingModel?, _ place: TrainingPlace) throws -> GroundingTask {
         let pictures = try place.group.leaderFirst { try self.pictures(place) }
-        let tokenizer = try place.group.leaderFirst {
-            try self.tokenizer(captions: pictures.training.targets.map(\.caption), start, place)
-        }
-        var filled = start?.directory.configuration.arguments ?? arguments.object
+        let tokenizer = try self.tokenizer(captions: pictures.training.targets.map(\.caption), start, place)
+        var filled = start?.arguments ?? arguments.object
         if model == "mdetr" {
             if (filled["vocab_size"] ?? .null) == .null { filled["vocab_size"] = .integer(tokenizer.vocabularySize) }
         }
@@ -67,20 +53,14 @@ extension GroundingRecipe {
             throw TrainingError(.invalidConfiguration, "'\(model)' with these arguments finds no phrases.")
         }
         let embeddings = mdetr.model.configuration.text.embeddings
-        guard tokenizer.vocabularySize <= embeddings.vocabulary else {
-            throw TrainingError(
-                .invalidConfiguration,
-                "The tokenizer has \(tokenizer.vocabularySize) ids, and the model reads \(embeddings.vocabulary).")
-        }
+        try require(tokenizer, fits: embeddings.vocabulary)
         guard tokenizer.padID == Int(PaddedText.paddingID) else {
             throw TrainingError(
                 .invalidConfiguration,
                 "The tokenizer's <pad> is \(tokenizer.padID), and the model takes \(PaddedText.paddingID) for padding.")
         }
         let longest = min(embeddings.positions - 2, mdetr.model.configuration.classes)
-        if let start, !place.isBegun {
-            try PretrainedModel.assign(start.directory.checkpoint.tensors, of: initFrom, to: mdetr)
-        }
+        if let start, !place.isBegun { try start.assign(to: mdetr) }
         let image = preparation(start)
         let preprocessing = Preprocessing(
             image: image, text: TextPreparation(.roberta, contextLength: longest, padsToLength: false))
@@ -111,12 +91,12 @@ extension GroundingRecipe {
     }
 
     /// Pictures keep their proportions inside a square; any other size is filled.
-    private func preparation(_ start: Start?) -> ImagePreparation {
+    private func preparation(_ start: StartingModel?) -> ImagePreparation {
         let (height, width) = (data.size[0], data.size[1])
         return ImagePreparation(
             resize: height == width
                 ? .shorterSide(height, longest: width) : .exactly(ImageSize(height: height, width: width)),
-            interpolation: .bilinear, scaling: start?.scaling ?? .imageNet, rounding: .mdetr)
+            interpolation: .bilinear, scaling: start?.preprocessing.image?.scaling ?? .imageNet, rounding: .mdetr)
     }
 
     /// The pictures that `data` names: lines, or a document in COCO's format with the pictures beside it.
@@ -161,18 +141,17 @@ extension GroundingRecipe {
         return Pictures(training: found, validation: held.count > 0 ? held : nil)
     }
 
-    /// The tokenizer: the run's own, that of the model it goes on from, the one that was named, or one learned now.
-    private func tokenizer(captions: [String], _ start: Start?, _ place: TrainingPlace) throws -> ByteBPETokenizer {
-        let begun = start.map { _ in URL(fileURLWithPath: initFrom).appendingPathComponent("tokenizer").path }
-        let named = textTokenizer ?? begun
-        let loaded = try place.tokenizer(named: named) {
-            try LearnedTokenizer.train(.byteBPE, captions, vocabularySize: vocabularySize).files
-        }
+    /// The run's tokenizer.
+    private func tokenizer(
+        captions: [String], _ start: StartingModel?, _ place: TrainingPlace
+    ) throws -> ByteBPETokenizer {
+        let loaded = try place.tokenizer(text, start, .byteBPE) { captions }
         guard let tokenizer = loaded as? ByteBPETokenizer else {
             throw TrainingError(
                 .invalidConfiguration,
-                "\(named ?? place.folder.inside("tokenizer")) holds a tokenizer of the kind \(loaded.name), and MDETR needs one of the kind byte-bpe, "
-                    + "whose tokens know their characters.")
+                "\(text.tokenizer ?? start?.tokenizerFolder ?? place.folder.inside("tokenizer")) holds a tokenizer of the "
+                    + "kind \(loaded.name), and MDETR needs one of the kind byte-bpe, whose tokens know their characters."
+            )
         }
         return tokenizer
     }

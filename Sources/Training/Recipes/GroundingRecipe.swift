@@ -9,38 +9,36 @@ import Transforms
 public struct GroundingRecipe: Recipe {
     public static let models = ["mdetr", "mdetr_for_phrase_grounding"]
     public static let filledArguments: [String] = []
-    public static let keys = [
-        RecipeKey("model", "The builder of the model.", "one of \"mdetr\", \"mdetr_for_phrase_grounding\""),
-        RecipeKey(
-            "init_from",
-            "The model directory that the run goes on from, with its tokenizer and levels of pixels; empty: none.",
-            "a string"),
-        RecipeKey(
-            "text.vocabulary_size", "The largest text vocabulary that is learned from the captions, in sub-words.",
-            "an integer from 261 to 1000000"),
-        RecipeKey(
-            "text.tokenizer", "A folder with a tokenizer of RoBERTa's form to use instead; null: learn one.", "a string"
-        ),
-        RecipeKey(
-            "augment.crop_scale",
-            "The smallest and the largest share of a picture's area that training looks at; boxes are kept whole.",
-            "two shares from above 0 to 1"),
-        RecipeKey(
-            "augment.mirror", "Whether half of the pictures are mirrored, left and right exchanged in their captions.",
-            "true or false"),
-        RecipeKey("loss.soft_token", "The weight of how far boxes are from their tokens.", "between 0 and 1000"),
-        RecipeKey("loss.l1", "The weight of the differences of places and sizes.", "between 0 and 1000"),
-        RecipeKey("loss.giou", "The weight of 1 less the generalized overlap.", "between 0 and 1000"),
-        RecipeKey(
-            "loss.contrastive_alignment", "The weight of how far embeddings of boxes are from those of their tokens.",
-            "between 0 and 1000"),
-        RecipeKey("loss.no_object", "The weight of queries that belong to no box.", "between 0 and 1000"),
-        RecipeKey(
-            "loss.temperature", "What products of embeddings are divided by.", "above 0 and at most 1000"),
-        RecipeKey(
-            "loss.all_layers", "Whether the results of all layers of the decoder are judged.", "true or false"),
-        RecipeKey("description", "What the finished model says of its world.", "a string"),
-    ]
+    public static let keys =
+        [
+            RecipeKey("model", "The builder of the model.", "one of \"mdetr\", \"mdetr_for_phrase_grounding\""),
+            RecipeKey(
+                "init_from",
+                "The model directory that the run goes on from, with its tokenizer and levels of pixels; empty: none.",
+                "a string"),
+        ] + TextSettings.keys(learnedFrom: "the captions", atLeast: 261, "a tokenizer of RoBERTa's form") + [
+            RecipeKey(
+                "augment.crop_scale",
+                "The smallest and the largest share of a picture's area that training looks at; boxes are kept whole.",
+                "two shares from above 0 to 1"),
+            RecipeKey(
+                "augment.mirror",
+                "Whether half of the pictures are mirrored, left and right exchanged in their captions.",
+                "true or false"),
+            RecipeKey("loss.soft_token", "The weight of how far boxes are from their tokens.", "between 0 and 1000"),
+            RecipeKey("loss.l1", "The weight of the differences of places and sizes.", "between 0 and 1000"),
+            RecipeKey("loss.giou", "The weight of 1 less the generalized overlap.", "between 0 and 1000"),
+            RecipeKey(
+                "loss.contrastive_alignment",
+                "The weight of how far embeddings of boxes are from those of their tokens.",
+                "between 0 and 1000"),
+            RecipeKey("loss.no_object", "The weight of queries that belong to no box.", "between 0 and 1000"),
+            RecipeKey(
+                "loss.temperature", "What products of embeddings are divided by.", "above 0 and at most 1000"),
+            RecipeKey(
+                "loss.all_layers", "Whether the results of all layers of the decoder are judged.", "true or false"),
+            RecipeKey("description", "What the finished model says of its world.", "a string"),
+        ]
 
     /// The builder's name.
     public var model = "mdetr"
@@ -48,10 +46,8 @@ public struct GroundingRecipe: Recipe {
     public let arguments: JSONFields
     /// The model directory that the run goes on from; empty for none.
     public var initFrom = ""
-    /// The largest text vocabulary that is learned.
-    public var vocabularySize = 2048
-    /// A folder with a text tokenizer to use instead of learning one.
-    public var textTokenizer: String?
+    /// The text vocabulary.
+    public var text = TextSettings()
     /// How training looks at pictures.
     public var view = GroundingView(cropScale: 0.5...1)
     /// The losses' weights, as ``MDETRObjective`` names them.
@@ -88,19 +84,11 @@ public struct GroundingRecipe: Recipe {
         }
         self.arguments = arguments
         initFrom = try fields.string("init_from", default: initFrom)
-        if let section = try fields.optionalFields("text") {
-            try section.rejectUnknown(known: ["vocabulary_size", "tokenizer"])
-            vocabularySize = try section.integer("vocabulary_size", in: 261...1_000_000, default: vocabularySize)
-            textTokenizer = try section.optionalString("tokenizer")
-        }
+        try text.read(fields, atLeast: 261)
         if let section = try fields.optionalFields("augment") {
             try section.rejectUnknown(known: ["crop_scale", "mirror"])
-            if let ends = try section.optionalDoubles("crop_scale") {
-                guard ends.count == 2, ends[0] > 0, ends[0] <= ends[1], ends[1] <= 1 else {
-                    throw section.mismatch("crop_scale", mustBe: "two shares from above 0 to 1")
-                }
-                view.cropScale = ends[0]...ends[1]
-            }
+            view.cropScale =
+                try section.range("crop_scale", upTo: 1, "two shares from above 0 to 1") ?? view.cropScale
             view.mirrors = try section.bool("mirror", default: view.mirrors)
         }
         for (_, name, weight) in Self.losses { weights[name] = weight }
@@ -139,13 +127,7 @@ public struct GroundingRecipe: Recipe {
         loss["all_layers"] = .bool(judgesAllLayers)
         return JSONObject([
             ("model", .string(model)), ("arguments", .object(arguments.object)), ("init_from", .string(initFrom)),
-            (
-                "text",
-                [
-                    "vocabulary_size": .integer(vocabularySize),
-                    "tokenizer": textTokenizer.map { .string($0) } ?? .null,
-                ]
-            ),
+            ("text", text.json),
             (
                 "augment",
                 [

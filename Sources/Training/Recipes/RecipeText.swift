@@ -93,6 +93,7 @@ extension Recipe {
             "arguments.vision": "The encoder of pictures.", "arguments.text": "The encoder of texts.",
             "arguments.text_model_config": "The encoder of texts.",
             "arguments.video_model_config": "The encoder of clips.",
+            "masking": "What is hidden of pictures and texts, to be predicted.",
             "augment": "How training looks at pictures or clips.", "text": "The text tokenizer.",
             "training": "How the run is optimized, measured and saved.",
         ]

@@ -11,8 +11,7 @@ import Transforms
 extension VQARecipe {
     /// The model that a run goes on from.
     private struct Start {
-        let directory: ModelDirectory
-        let preprocessing: Preprocessing
+        let model: StartingModel
         /// Its answers; `nil` for encoders that answer nothing yet.
         let answers: [String]?
     }
@@ -22,32 +21,28 @@ extension VQARecipe {
             throw TrainingError(.invalidConfiguration, "Questions are about pictures: data.frames must be 1.")
         }
         try data.requireMemory(clips: training.batchSize / training.accumulation)
-        let start = initFrom.isEmpty ? nil : try self.start()
+        let start = try self.start()
         return { try task(start, place) }
     }
 
-    private func start() throws -> Start {
-        let directory = try ModelDirectory.read(initFrom)
-        let name = directory.configuration.model
-        guard name == model || (name == "flava_model" && model == "flava_model_for_classification") else {
-            throw TrainingError(
-                .invalidConfiguration, "\(initFrom) holds a \(name), not a \(model) to go on from.")
-        }
-        let extra = JSONFields(directory.configuration.extra, source: initFrom)
-        guard let fields = try extra.optionalFields("preprocessing") else {
-            throw TrainingError(
-                .invalidConfiguration, "\(initFrom) does not say how inputs are prepared (member 'preprocessing').")
-        }
-        let answers = try name == model ? extra.optionalStrings("answers") : nil
-        guard name != model || answers != nil else {
+    private func start() throws -> Start? {
+        let wholes = ["flava_model", "flava_model_for_pretraining"]
+        guard
+            let model = try StartingModel.read(
+                initFrom, for: model, or: model == "flava_model_for_classification" ? wholes : [])
+        else { return nil }
+        guard model.name == self.model else { return Start(model: model, answers: nil) }
+        guard let answers = try model.extra.optionalStrings("answers") else {
             throw TrainingError(.invalidConfiguration, "\(initFrom) has no list of answers (member 'answers').")
         }
-        return Start(directory: directory, preprocessing: try Preprocessing(fields), answers: answers)
+        return Start(model: model, answers: answers)
     }
 
     private func task(_ start: Start?, _ place: TrainingPlace) throws -> VQATask {
         let (learned, held) = try samples()
-        let tokenizer = try place.group.leaderFirst { try self.tokenizer(learned, start, place) }
+        let tokenizer = try place.tokenizer(self.text, start?.model, .wordpiece) {
+            learned.flatMap { [$0.question ?? ""] + $0.answers.map(\.text) }
+        }
         let vocabulary =
             start?.answers.map { AnswerVocabulary($0) }
             ?? AnswerVocabulary(mostFrequentOf: learned.map(\.answers), count: mostAnswers)
@@ -60,11 +55,7 @@ extension VQARecipe {
         guard let model = built as? any QuestionModel else {
             throw TrainingError(.invalidConfiguration, "'\(self.model)' answers no questions.")
         }
-        guard tokenizer.vocabularySize <= model.vocabularySize else {
-            throw TrainingError(
-                .invalidConfiguration,
-                "The tokenizer has \(tokenizer.vocabularySize) ids, and the model reads \(model.vocabularySize).")
-        }
+        try require(tokenizer, fits: model.vocabularySize)
         guard start != nil || data.size == [model.pictureSide, model.pictureSide] else {
             throw TrainingError(
                 .invalidConfiguration,
@@ -72,7 +63,7 @@ extension VQARecipe {
                     + "\(data.size[0]) x \(data.size[1]); leave data.size out.")
         }
         if let start, !place.isBegun { try assign(start, to: model) }
-        let preprocessing = start?.preprocessing ?? self.preprocessing(of: model)
+        let preprocessing = start?.model.preprocessing ?? self.preprocessing(of: model)
         guard let text = preprocessing.text, let image = preprocessing.image else {
             throw TrainingError(
                 .invalidConfiguration, "\(initFrom) does not say how pictures and texts are prepared.")
@@ -183,8 +174,9 @@ extension VQARecipe {
     private func filledArguments(_ start: Start?, _ tokenizer: any Tokenizer, answers: Int) -> JSONObject {
         var stated = arguments.object
         if let start {
-            stated = start.directory.configuration.arguments
+            stated = start.model.arguments
             guard start.answers == nil else { return stated }
+            for key in FLAVAPretrainingRecipe.filledArguments { stated[key] = nil }
             for (key, value) in arguments.object.members where key.hasPrefix("classifier_") { stated[key] = value }
         }
         for key in Self.filledArguments { stated[key] = nil }
@@ -205,31 +197,20 @@ extension VQARecipe {
 
     /// Gives a model the weights of the one that the run goes on from; a classifier that is not there stays new.
     private func assign(_ start: Start, to model: any QuestionModel) throws {
-        let weights = start.directory.checkpoint.tensors
-        guard start.answers == nil else { return try PretrainedModel.assign(weights, of: initFrom, to: model) }
-        let renamed = Dictionary(uniqueKeysWithValues: weights.map { ("model.\($0.key)", $0.value) })
-        try PretrainedModel.assign(renamed, of: initFrom, to: model, keeping: "classifier")
+        guard start.answers == nil else { return try start.model.assign(to: model) }
+        let all = start.model.directory.checkpoint.tensors
+        // Of a pre-trained model the encoders are under the classifier's keys already.
+        let encoders =
+            start.model.name == "flava_model"
+            ? Dictionary(uniqueKeysWithValues: all.map { ("model.\($0.key)", $0.value) })
+            : all.filter { $0.key.hasPrefix("model.") }
+        try PretrainedModel.assign(encoders, of: initFrom, to: model, keeping: "classifier")
     }
 
     /// How a model that is trained from scratch sees and reads.
     private func preprocessing(of model: any QuestionModel) -> Preprocessing {
-        let (side, length) = (model.pictureSide, min(contextLength, model.longestQuestion))
+        let (side, length) = (model.pictureSide, min(self.text.contextLength ?? 32, model.longestQuestion))
         return self.model == "albef_model_for_vqa"
             ? .albef(size: side, contextLength: length) : .flavaQuestions(size: side, contextLength: length)
-    }
-
-    /// The tokenizer: the run's own, that of the model it goes on from, the one that was named, or one learned now.
-    private func tokenizer(
-        _ samples: [UnderstandingSample], _ start: Start?, _ place: TrainingPlace
-    ) throws -> any Tokenizer {
-        try place.tokenizer(
-            named: textTokenizer
-                ?? (start.map { _ in URL(fileURLWithPath: initFrom).appendingPathComponent("tokenizer").path })
-        ) {
-            try LearnedTokenizer.train(
-                .wordpiece, samples.flatMap { [$0.question ?? ""] + $0.answers.map(\.text) },
-                vocabularySize: vocabularySize
-            ).files
-        }
     }
 }

@@ -7,33 +7,28 @@ import Transforms
 public struct VQARecipe: Recipe {
     public static let models = ["flava_model_for_classification", "albef_model_for_vqa"]
     public static let filledArguments = ["num_classes", "classifier_in_dim"]
-    public static let keys = [
-        RecipeKey(
-            "model", "The builder of the model.",
-            "one of \"flava_model_for_classification\", \"albef_model_for_vqa\""),
-        RecipeKey(
-            "init_from",
-            "The model directory that the run goes on from, with its tokenizer: of this kind, or a flava_model; empty: none.",
-            "a string"),
-        RecipeKey(
-            "text.vocabulary_size",
-            "The largest text vocabulary that is learned from questions and answers, in sub-words.",
-            "an integer from 8 to 1000000"),
-        RecipeKey("text.tokenizer", "A folder with a text tokenizer to use instead; null: learn one.", "a string"),
-        RecipeKey(
-            "text.context_length", "The most ids of a question, with its start and end; longer ones are cut off.",
-            "an integer from 3 to 1048576"),
-        RecipeKey(
-            "answers.most", "How many answers there are at most: the most frequent ones of the training questions.",
-            "an integer from 2 to 1000000"),
-        RecipeKey(
-            "answers.targets", "What is right: a question's most frequent answer, or each answer by its share.",
-            "one of \"hard\", \"soft\""),
-        RecipeKey(
-            "loss.distillation",
-            "With albef_model_for_vqa: the share of the momentum twin's predictions in the target.", "between 0 and 1"),
-        RecipeKey("description", "What the finished model says of its world.", "a string"),
-    ]
+    public static let keys =
+        [
+            RecipeKey(
+                "model", "The builder of the model.",
+                "one of \"flava_model_for_classification\", \"albef_model_for_vqa\""),
+            RecipeKey(
+                "init_from",
+                "The model directory that the run goes on from, with its tokenizer: of this kind, a flava_model or a pre-trained one; empty: none.",
+                "a string"),
+        ] + TextSettings.keys(learnedFrom: "questions and answers", limiting: "a question") + [
+            RecipeKey(
+                "answers.most", "How many answers there are at most: the most frequent ones of the training questions.",
+                "an integer from 2 to 1000000"),
+            RecipeKey(
+                "answers.targets", "What is right: a question's most frequent answer, or each answer by its share.",
+                "one of \"hard\", \"soft\""),
+            RecipeKey(
+                "loss.distillation",
+                "With albef_model_for_vqa: the share of the momentum twin's predictions in the target.",
+                "between 0 and 1"),
+            RecipeKey("description", "What the finished model says of its world.", "a string"),
+        ]
 
     /// The builder's name.
     public var model = "flava_model_for_classification"
@@ -41,12 +36,8 @@ public struct VQARecipe: Recipe {
     public let arguments: JSONFields
     /// The model directory that the run goes on from; empty for none.
     public var initFrom = ""
-    /// The largest text vocabulary that is learned.
-    public var vocabularySize = 2048
-    /// A folder with a text tokenizer to use instead of learning one.
-    public var textTokenizer: String?
-    /// The most ids of a question.
-    public var contextLength = 32
+    /// The text vocabulary, and the most ids of a question.
+    public var text = TextSettings(contextLength: 32)
     /// The most answers.
     public var mostAnswers = 3000
     /// What is right.
@@ -70,12 +61,7 @@ public struct VQARecipe: Recipe {
             throw stated.mismatch(key, mustBe: "left out: the answers and the encoders decide it")
         }
         initFrom = try fields.string("init_from", default: initFrom)
-        if let section = try fields.optionalFields("text") {
-            try section.rejectUnknown(known: ["vocabulary_size", "tokenizer", "context_length"])
-            vocabularySize = try section.integer("vocabulary_size", in: 8...1_000_000, default: vocabularySize)
-            textTokenizer = try section.optionalString("tokenizer")
-            contextLength = try section.integer("context_length", in: 3...1 << 20, default: contextLength)
-        }
+        try text.read(fields)
         if let section = try fields.optionalFields("answers") {
             try section.rejectUnknown(known: ["most", "targets"])
             mostAnswers = try section.integer("most", in: 2...1_000_000, default: mostAnswers)
@@ -119,15 +105,7 @@ public struct VQARecipe: Recipe {
             object["classifier_in_dim"] = object["multimodal_hidden_size"] ?? 768
             return stated.replacing(object)
         }
-        // A part that is stated in part has what is explained in its other places.
-        for key in ModelArguments.keys(of: model) where key.fallback != .null {
-            let path = key.path.split(separator: ".").map(String.init)
-            guard path.count == 2 else { continue }
-            guard var part = (object[path[0]] ?? .object([:])).objectValue else { continue }
-            if part[path[1]] == nil { part[path[1]] = key.fallback }
-            object[path[0]] = .object(part)
-        }
-        return stated.replacing(object)
+        return ModelArguments.completed(stated, of: model)
     }
 
     public var json: JSONObject {
@@ -135,13 +113,7 @@ public struct VQARecipe: Recipe {
         for key in Self.filledArguments { stated[key] = nil }
         return JSONObject([
             ("model", .string(model)), ("arguments", .object(stated)), ("init_from", .string(initFrom)),
-            (
-                "text",
-                [
-                    "vocabulary_size": .integer(vocabularySize),
-                    "tokenizer": textTokenizer.map { .string($0) } ?? .null, "context_length": .integer(contextLength),
-                ]
-            ),
+            ("text", text.json),
             ("answers", ["most": .integer(mostAnswers), "targets": .string(targets.rawValue)]),
             ("loss", ["distillation": .number(distillation)]), ("description", .string(description)),
             ("data", .object(data.json)), ("training", .object(training.json)),

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Models
 import Tensors
 import Understanding
 
@@ -27,8 +28,11 @@ struct EmbeddingOptions: ParsableArguments {
     }
 
     /// Reads the model.
-    func load() throws -> EmbeddingModel {
+    func load() throws -> EmbeddingModel { try EmbeddingModel(read()) }
+
+    /// Reads the folder, whatever model it holds.
+    func read() throws -> PretrainedModel {
         if let threads { Threads.count = threads }
-        return try EmbeddingModel(contentsOf: model)
+        return try PretrainedModel(contentsOf: model)
     }
 }

@@ -1,6 +1,8 @@
 import ArgumentParser
 import Foundation
-import JSON
+import Media
+import Models
+import Transforms
 import Understanding
 
 /// `mmgen classify`
@@ -8,12 +10,16 @@ struct Classify: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Say which of some labels fits pictures or clips.",
         discussion: """
-            The labels are put into sentences, and the label whose sentences are nearest to the picture is the answer; the \
-            model needs no training on them. Where a manifest says what is right, the share of right answers is printed.
+            With a CLIP, labels are put into sentences, and the label whose sentences are nearest to the picture is the \
+            answer; the model needs no training on them. An Omnivore has classes of its own, one head for pictures, one for \
+            clips and one for pictures with depth. Where a manifest, or the name of a folder of an Omnivore's class, says \
+            what is right, the share of right answers is printed.
 
               mmgen classify photo.jpg --model clip/ --labels "cat,dog,bird"
               mmgen classify photos/ --model clip/ --labels-file names.txt --template "a drawing of a {}"
               mmgen classify test.jsonl --model clip/ --truth caption --top 1 --json
+              mmgen classify room.jpg --depth room.depth.png --model omnivore/
+              mmgen classify manifest.jsonl --split validation --model omnivore/ --top 1
             """)
 
     @Argument(help: ArgumentHelp("Files, folders, manifests or shards.", valueName: "input"))
@@ -39,8 +45,28 @@ struct Classify: ParsableCommand {
         help: ArgumentHelp("What a manifest calls the right label: a field, or caption.", valueName: "field"))
     var truth: String = "label"
 
+    @Option(name: .long, help: ArgumentHelp("Only inputs whose `split` in a manifest is this.", valueName: "name"))
+    var split: String?
+
     @Option(name: .long, help: ArgumentHelp("How many labels are printed.", valueName: "n"))
     var top: Int = 5
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "The picture's depth, gray of 16 bits in millimetres; in folders x.depth.png belongs to x.jpg.",
+            valueName: "file"))
+    var depth: String?
+
+    @Option(
+        name: .customLong("focal-length"),
+        help: ArgumentHelp("Of the camera of --depth; the model's if left out.", valueName: "pixels"))
+    var focalLength: Double?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp("Between the eyes of that camera; the model's if left out.", valueName: "metres"))
+    var baseline: Double?
 
     @OptionGroup(title: "Model") var embedding: EmbeddingOptions
     @OptionGroup(title: "Console") var printing: ConsoleOptions
@@ -50,58 +76,87 @@ struct Classify: ParsableCommand {
         guard labels == nil || labelsFile == nil else {
             throw ValidationError("Give --labels or --labels-file, not both.")
         }
+        for (name, value) in [("--focal-length", focalLength), ("--baseline", baseline)] {
+            if let value, !(value > 0 && value.isFinite) {
+                throw ValidationError("\(name) must be above 0, but is \(value).")
+            }
+        }
     }
 
     func run() throws {
         let console = printing.console
-        let found = try SightInputs(inputs).inputs
-        let truths = found.map {
-            truth == "caption" ? ($0.entry.hasCaption ? $0.entry.caption : nil) : $0.entry.fields[truth]
+        let found = try SightInputs(inputs).split(split)
+        let pretrained = try embedding.read()
+        var report = ClassificationReport(console, top: top)
+        let failed: Int
+        if pretrained.module is Omnivore {
+            failed = try useHeads(of: pretrained, found.filter { !$0.isDepth || found.count == 1 }, &report)
+        } else {
+            failed = try compareLabels(EmbeddingModel(pretrained), found, &report)
         }
-        let labels = try candidates(truths.compactMap { $0 })
-        let model = try embedding.load()
+        report.finish()
+        if failed > 0 { throw PartlyDone(failed: failed, total: found.count) }
+    }
+
+    /// Asks which label's sentences are nearest.
+    private func compareLabels(
+        _ model: EmbeddingModel, _ found: [SightInputs.Input], _ report: inout ClassificationReport
+    ) throws -> Int {
+        guard depth == nil, focalLength == nil, baseline == nil else {
+            throw VerbError("\(embedding.model) sees no depth; --depth is for an Omnivore.")
+        }
+        let labels = try candidates(found.compactMap(stated))
         let classifier = try ZeroShotClassifier(
             labels: labels, templates: template.isEmpty ? ZeroShotClassifier.templates : template, scale: model.scale
         ) { try model.embed(texts: $0, batch: embedding.batch) }
-        var (known, right, among) = (0, 0, 0)
-        var results: [JSONValue] = []
-        var place = 0
-        let truthOfName = Dictionary(zip(found.map(\.name), truths), uniquingKeysWith: { first, _ in first })
-        let failed = try SightInputs.forEachBatch(found, model, batch: embedding.batch, console) { some, embeddings in
+        return try SightInputs.forEachBatch(found, model, batch: embedding.batch, report.console) { some, embeddings in
             for (input, guesses) in zip(some, classifier.guesses(embeddings, count: max(top, 5))) {
-                place += 1
-                let shown = guesses.prefix(top)
-                let list = shown.map { "\($0.label) \(Self.percent($0.probability))" }.joined(separator: "  ")
-                console.result("\(input.name)  \(list)")
-                var result: JSONObject = [
-                    "input": .string(input.name),
-                    "labels": .array(
-                        shown.map { ["label": .string($0.label), "probability": .number($0.probability)] }),
-                ]
-                if let truth = truthOfName[input.name] ?? nil, labels.contains(truth) {
-                    known += 1
-                    if guesses.first?.label == truth { right += 1 }
-                    if guesses.prefix(5).contains(where: { $0.label == truth }) { among += 1 }
-                    result["truth"] = .string(truth)
-                }
-                results.append(.object(result))
+                report.add(input.name, guesses, truth: stated(input), among: labels)
             }
         }
-        if known > 0 {
-            console.result(
-                "right: \(Self.percent(Double(right) / Double(known))) of \(known), among the first five: "
-                    + "\(Self.percent(Double(among) / Double(known))); \(labels.count) labels")
+    }
+
+    /// What a manifest says is right.
+    private func stated(_ input: SightInputs.Input) -> String? {
+        guard truth == "caption" else { return input.entry.fields[truth] }
+        return input.entry.hasCaption ? input.entry.caption : nil
+    }
+
+    /// Asks the model's own heads, one for pictures, one for clips and one for pictures with depth.
+    private func useHeads(
+        of pretrained: PretrainedModel, _ found: [SightInputs.Input], _ report: inout ClassificationReport
+    ) throws -> Int {
+        guard labels == nil, template.isEmpty else {
+            throw VerbError(
+                "\(embedding.model) tells the classes apart that it was trained on; --labels and --template are for models "
+                    + "that embed texts.")
         }
-        if console.isJSON {
-            var report: JSONObject = ["results": .array(results), "labels": .integer(labels.count)]
-            if known > 0 {
-                report["measured"] = .integer(known)
-                report["accuracy"] = .number(Double(right) / Double(known))
-                report["accuracy_top5"] = .number(Double(among) / Double(known))
+        guard depth == nil || found.count == 1 else {
+            throw VerbError("--depth belongs to one picture, but there are \(found.count) inputs.")
+        }
+        let classifier = try SightClassifier(pretrained, names: labelsFile.map(PromptOptions.read))
+        return try SightInputs.forEachBatch(found, batch: embedding.batch, report.console, done: "classified") {
+            input in
+            var source = SightSource(input.source)
+            if let url = depth.map({ URL(fileURLWithPath: $0) }) ?? input.depth {
+                func number(_ name: String) -> Double? { input.entry.fields[name].flatMap { Double($0) } }
+                source.depth = SightSource.Depth(
+                    MediaSource(url), focalLength: number("focal_length") ?? focalLength,
+                    baseline: number("baseline") ?? baseline)
             }
-            print(JSONValue.object(report).serialized(pretty: true), terminator: "")
+            return try classifier.prepare(source)
+        } body: { some, prepared in
+            for ((input, sight), guesses) in zip(
+                zip(some, prepared), try classifier.guesses(prepared, count: max(top, 5)))
+            {
+                let names = try classifier.classes(of: sight.kind)
+                // Folders of classes say what is in them.
+                let folder = input.entry.url.deletingLastPathComponent().lastPathComponent
+                report.add(
+                    input.name, guesses, truth: stated(input) ?? (names.contains(folder) ? folder : nil), among: names,
+                    kind: sight.kind.rawValue)
+            }
         }
-        if failed > 0 { throw PartlyDone(failed: failed, total: found.count) }
     }
 
     /// The labels that were named, or all that are right for some input.
