@@ -41,7 +41,7 @@ import Understanding
                     let value = first ? 500 + place : 3000 - place + index
                     return [UInt8(value >> 8), UInt8(value & 255)]
                 }
-                try Data(Array("P5 16 16 65535\n".utf8) + depth).write(
+                try Data(Array("P5\n16 16\n65535\n".utf8) + depth).write(
                     to: folder.appendingPathComponent("rgbd\(index).pgm"))
                 add(
                     [
