@@ -140,7 +140,9 @@ public struct NamedRecipe: Sendable {
                 "model": "flava_model_for_pretraining",
                 "arguments": [
                     "image_size": 64, "patch_size": 8, "image_hidden_size": 256, "image_num_attention_heads": 4,
-                    "image_num_hidden_layers": 6, "image_intermediate_size": 1024, "text_hidden_size": 256,
+                    "image_num_hidden_layers": 6, "image_intermediate_size": 1024,
+                    // Class vectors begin at zero, where a normalization knows no bounds.
+                    "image_layer_norm_eps": 0.001, "multimodal_layer_norm_eps": 0.001, "text_hidden_size": 256,
                     "text_num_attention_heads": 4, "text_num_hidden_layers": 4, "text_intermediate_size": 1024,
                     "multimodal_hidden_size": 256, "multimodal_num_attention_heads": 4,
                     "multimodal_num_hidden_layers": 4, "multimodal_intermediate_size": 1024,
