@@ -179,6 +179,22 @@ public struct NamedRecipe: Sendable {
                     "weight_decay": 0.02, "beta2": 0.98,
                 ],
             ]),
+        NamedRecipe(
+            name: "omnivore",
+            summary:
+                "A small Omnivore from scratch: classes of pictures, clips of 16 frames and depth at 96 x 96 pixels.",
+            settings: [
+                "model": "omnivore",
+                "arguments": [
+                    "embed_dim": 48, "depths": [2, 2, 6], "num_heads": [3, 6, 12], "window_size": [4, 6, 6],
+                    "stochastic_depth_prob": 0.1,
+                ],
+                "data": ["frames": 16, "frame_rate": 8, "size": [96, 96]], "loss": ["smoothing": 0.1],
+                "training": [
+                    "steps": 20_000, "batch_size": 64, "learning_rate": 0.001, "warmup_steps": 1000,
+                    "weight_decay": 0.05,
+                ],
+            ]),
     ]
 
     /// The recipe of a name; `nil` if there is none.
