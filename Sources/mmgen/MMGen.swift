@@ -54,7 +54,8 @@ struct MMGen: ParsableCommand {
         let full = fullMessage(for: error)
         // The parser's own first word is replaced by the program's name, as in every other message.
         let text = full.hasPrefix("Error: ") ? String(full.dropFirst("Error: ".count)) : full
-        Console.writeError("mmgen: \(text)")
+        // Who throws a mere exit code has said what is wrong.
+        if !text.isEmpty { Console.writeError("mmgen: \(text)") }
         Foundation.exit(code.rawValue)
     }
 }

@@ -287,7 +287,7 @@ import Testing
             (["data": ["path": ""]], ["texts"], "No data was named"),
             ([:], ["codebook"], "Pictures need a codebook"),
             (["codebook": .string(data.path("texts.txt"))], [], "texts.txt"),
-            (["texts": "/nowhere.txt"], [], "/nowhere.txt cannot be read"),
+            (["texts": "/nowhere.txt"], [], "There is no file /nowhere.txt"),
             (["init_from": .string(data.folder.path)], [], "config.json"),
             (["arguments": .object(narrow)], [], "'multimodal_hidden_size'"),
         ] as [(JSONObject, [String], String)] {
