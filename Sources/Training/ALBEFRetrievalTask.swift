@@ -167,7 +167,6 @@ public final class ALBEFRetrievalTask: TrainingTask {
             return Array(
                 places.sorted { near[$0] != near[$1] ? near[$0] > near[$1] : $0 < $1 }.prefix(candidates))
         }
-        func rows(_ x: Tensor, _ rows: [Int]) -> Tensor { x.entries(rows) }
         for row in 0..<height {
             let best = nearest((0..<width).map { row * width + $0 }, &found.toClip)
             let same = [Int](repeating: row, count: best.count)

@@ -21,6 +21,8 @@ public struct OmnivoreImageTransform: ImageTransform {
     public var augmentation: RandAugment
     /// What changes colours in training.
     public var jitter: ColorJitter
+    /// What hides a part in training; nothing when `nil`.
+    public var erasing: RandomErasing?
 
     /// - Throws: ``TransformError`` for sides below 1 or above 65,536, or other than three channels.
     public init(
@@ -41,7 +43,9 @@ public struct OmnivoreImageTransform: ImageTransform {
 
     /// Prepares one picture; returns `[3, 1, cropSize, cropSize]`. See ``ImageTransform/callAsFunction(_:key:)``.
     public func callAsFunction(_ image: Tensor, key: RandomKey?) throws -> Tensor {
-        try scaling.apply(to: pixels(image, key: key)).unsqueezed(1)
+        let values = try scaling.apply(to: pixels(image, key: key))
+        guard randomCrop != nil, let erasing, let key else { return values.unsqueezed(1) }
+        return erasing(values, key: key.derived("erase")).unsqueezed(1)
     }
 
     func pixels(_ image: Tensor, key: RandomKey?) throws -> Tensor {
@@ -124,8 +128,8 @@ public struct OmnivoreVideoTransform: Sendable {
 
 /// Omnivore's preparation of pictures with depth: the depth brought to 0...1, resized, cropped and normalised.
 ///
-/// For training a random part, perhaps mirrored, and in half of the cases without its colours, so that depth alone has to
-/// do. The published training also draws one operation of its own RandAugment and changes colours, which is left out here.
+/// For training a random part, perhaps mirrored, changed by an operation, in other colours, and in half of the cases without
+/// any, so that depth alone has to do.
 ///
 /// Source: as ``OmnivoreImageTransform``.
 public struct OmnivoreDepthTransform: Sendable {
@@ -141,6 +145,12 @@ public struct OmnivoreDepthTransform: Sendable {
     public var randomCrop: RandomResizedCrop?
     /// How often training mirrors.
     public var mirrorProbability = 0.5
+    /// What changes places and levels in training.
+    public var augmentation: RandAugment3D
+    /// What changes colours in training.
+    public var jitter: ColorJitter
+    /// What hides a part in training; nothing when `nil`.
+    public var erasing: RandomErasing?
     /// How often training hides the colours.
     public var colourDropProbability = 0.5
 
@@ -159,6 +169,8 @@ public struct OmnivoreDepthTransform: Sendable {
         self.depth = try depth ?? DepthScaling(maximum: 75, isCutOff: true)
         self.scaling = scaling
         randomCrop = isTraining ? try RandomResizedCrop() : nil
+        augmentation = try RandAugment3D()
+        jitter = try ColorJitter(brightness: 0.1, contrast: 0.1, saturation: 0.1, hue: 0.1)
     }
 
     /// Prepares one picture with depth.
@@ -183,6 +195,8 @@ public struct OmnivoreDepthTransform: Sendable {
         if draws.chance(mirrorProbability) {
             values = values.permuted([1, 2, 0]).contiguous().mirrored().permuted([2, 0, 1]).contiguous()
         }
+        values = jitter.planes(augmentation(values, key: key.derived("augment")), key: key.derived("jitter"))
+        if let erasing { values = erasing(values, key: key.derived("erase")) }
         values = try scaling.apply(toPlanes: values)
         if draws.chance(colourDropProbability) {
             values = concatenated([.zeros([3, cropSize, cropSize]), values.sliced(0, 3..<4)])

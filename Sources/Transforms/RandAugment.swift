@@ -100,12 +100,18 @@ public struct RandAugment: Sendable, Hashable {
         var draws = Draws(key)
         var result = image
         for _ in 0..<operationCount {
-            let operation = Operation.allCases[draws.integer(below: Operation.allCases.count)]
-            let size = strength(operation, image.imageSize)
-            let isReversed = operation.isSigned && draws.integer(below: 2) == 1
-            result = apply(operation, isReversed ? -size : size, to: result)
+            let drawn = draw(image.imageSize, &draws)
+            result = apply(drawn.operation, drawn.strength, to: result)
         }
         return result
+    }
+
+    /// An operation for a picture of a size, and its strength with its direction as sign.
+    func draw(_ size: ImageSize, _ draws: inout Draws) -> (operation: Operation, strength: Double) {
+        let operation = Operation.allCases[draws.integer(below: Operation.allCases.count)]
+        let size = strength(operation, size)
+        let isReversed = operation.isSigned && draws.integer(below: 2) == 1
+        return (operation, isReversed ? -size : size)
     }
 }
 
@@ -136,10 +142,8 @@ public struct ColorJitter: Sendable, Hashable {
     /// - Throws: ``TransformError`` for what is no picture.
     public func callAsFunction(_ image: Tensor, key: RandomKey) throws -> Tensor {
         try requirePicture(image, "ColorJitter")
-        var draws = Draws(key.derived("amounts"))
-        let factors = [brightness, contrast, saturation].map { draws.uniform(1 - $0...1 + $0) }
-        let turn = draws.uniform(-hue...hue)
-        return key.derived("order").permutation(4).reduce(image) { image, step in
+        let (factors, turn, order) = draw(key)
+        return order.reduce(image) { image, step in
             let picture = PictureOperations(image: image)
             switch step {
             case 0: return brightness == 0 ? image : picture.brightness(factors[0])
@@ -148,5 +152,12 @@ public struct ColorJitter: Sendable, Hashable {
             default: return hue == 0 ? image : picture.hue(turn)
             }
         }
+    }
+
+    /// The factors of brightness, contrast and saturation, the turn of hues, and in which order they come.
+    func draw(_ key: RandomKey) -> (factors: [Double], turn: Double, order: [Int]) {
+        var draws = Draws(key.derived("amounts"))
+        let factors = [brightness, contrast, saturation].map { draws.uniform(1 - $0...1 + $0) }
+        return (factors, draws.uniform(-hue...hue), key.derived("order").permutation(4))
     }
 }

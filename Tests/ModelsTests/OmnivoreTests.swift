@@ -80,6 +80,30 @@ private func message(_ body: () throws -> Void) -> String {
                 named))
     }
 
+    @Test("a model of any size is a published one with its arguments, and has the heads that are named")
+    func anySize() throws {
+        func shapes(_ name: String, _ arguments: JSONObject = [:]) throws -> [String: [Int]] {
+            try ModelRegistry.unfilled(name, JSONFields(arguments, source: "the arguments")).stateDictionary.mapValues(
+                \.shape)
+        }
+        for size in ["t", "s", "b"] {
+            let name = "omnivore_swin_\(size)"
+            let arguments = try #require(ModelRegistry.omnivoreArguments(name, [:]))
+            #expect(try shapes("omnivore", arguments) == shapes(name))
+            #expect(ModelRegistry.omnivoreArguments(name + "_encoder", [:]) == nil)
+        }
+        #expect(try shapes("omnivore") == shapes("omnivore_swin_t"))
+        let one = try shapes("omnivore", ["depths": [1], "num_heads": [3], "heads": ["video": 5]])
+        #expect(one.keys.filter { $0.hasPrefix("heads") }.sorted() == ["heads.video.1.bias", "heads.video.1.weight"])
+        #expect(one["heads.video.1.weight"] == [5, 96])
+        for (arguments, named) in [
+            (["heads": ["depth": 3]], "heads.depth"), (["heads": ["image": 0]], "heads.image"),
+            (["num_classes": 3], "num_classes"), (["embed_dim": 10], "num_heads"),
+        ] as [(JSONObject, String)] {
+            #expect(message { _ = try shapes("omnivore", arguments) }.contains(named))
+        }
+    }
+
     @Test("weights that would have to be fetched are refused")
     func pretrained() {
         let text = message {

@@ -22,8 +22,14 @@ def model(encoder, heads):
     return omnivore.Omnivore(encoder, nn.ModuleDict(parts))
 
 
+def any_size(heads, **options):
+    """What the engine's `omnivore` takes."""
+    return model(encoder(norm_layer=nn.LayerNorm, patch_embed=omnivore.PatchEmbedOmnivore, num_classes=None, **options),
+                 heads)
+
+
 classes(SwinTransformer3d=encoder, PatchEmbedOmnivore=omnivore.PatchEmbedOmnivore, PatchEmbed3d=PatchEmbed3d,
-        Omnivore=model)
+        Omnivore=model, omnivore=any_size)
 
 SMALL = dict(patch_size=[2, 4, 4], embed_dim=8, depths=[2, 2], num_heads=[2, 4], window_size=[2, 3, 3],
              norm_layer="nn.LayerNorm", patch_embed="PatchEmbedOmnivore", num_classes=None)
@@ -50,6 +56,11 @@ def models():
         for mode in ("eval", "train") if kind == "image" else ("eval",):
             case(f"Omnivore-{kind}-{mode}", "Omnivore", config, lambda: dict(x=randn(shape)),
                  args=dict(input_type=kind), mode=mode)
+    case("omnivore-any-size", "omnivore",
+         dict(patch_size=[2, 4, 4], embed_dim=8, depths=[2, 1], num_heads=[2, 4], window_size=[2, 3, 3], mlp_ratio=2.0,
+              stochastic_depth_prob=0.0, heads=dict(image=3, rgbd=4)),
+         lambda: dict(x=randn(2, 4, 1, 16, 20)), args=dict(input_type="rgbd"), mode="train",
+         note="no head for videos")
 
 
 if __name__ == "__main__":

@@ -45,12 +45,12 @@ import Testing
             "codebook": .string(data.path("codebook.safetensors")), "texts": .string(data.path("texts.txt")),
             "text": ["context_length": 12, "vocabulary_size": 200],
             "masking": [
-                "patch_share": 0.5, "block_share": 0.25, "mlm_probability": 0.3, "itm_probability": 0.4,
+                "patch_share": 0.5, "block_share": 0.25, "mlm_probability": 0.3, "itm_probability": 0.1,
             ],
             "data": ["path": .string(data.manifest), "validation_share": 0.2],
             "training": [
-                "steps": 60, "batch_size": 12, "learning_rate": 0.01, "ema_decay": 0, "log_every": 20,
-                "evaluate_every": 60,
+                "steps": 200, "batch_size": 12, "learning_rate": 0.003, "warmup_steps": 10, "ema_decay": 0,
+                "log_every": 20, "evaluate_every": 200,
             ],
         ]
         for (key, value) in more.members { object[key] = value }
@@ -90,7 +90,7 @@ import Testing
         let kept = try #require(task.module.stateDictionary["image_codebook.encoder.blocks.output.conv.w"])
         #expect(kept.scalars(Float.self) == codes.scalars(Float.self))
         let samples = try JSONValue.parse(
-            String(contentsOfFile: place.file("samples/step-00000060.json"), encoding: .utf8))
+            String(contentsOfFile: place.file("samples/step-00000200.json"), encoding: .utf8))
         #expect((samples.arrayValue?.count ?? 0) > 0 && samples.arrayValue?[0]["hidden"]?.stringValue != nil)
 
         let model = try PretrainedModel(contentsOf: place.folder.modelPath)
@@ -105,8 +105,9 @@ import Testing
         #expect(value("loss", try same.evaluate()) == value("loss", after))
         let encoders = try self.task(
             self.recipe(data, ["init_from": .string(place.folder.modelPath)], without: ["arguments"]), data, other)
-        #expect(value("text_to_image@1", try encoders.evaluate()) == 1)
-        #expect(value("mlm", try encoders.evaluate()) != value("mlm", after))
+        let fresh = try encoders.evaluate()
+        #expect(value("text_to_image@1", fresh) == value("text_to_image@1", after))
+        #expect(value("mlm", fresh) != value("mlm", after))
     }
 
     @Test("a run stopped before any one of its steps and resumed ends with the same bits")

@@ -2,13 +2,13 @@
 """Makes three small labelled sets for one model: pictures, clips, and pictures with depth.
 
     python3 ../emoji/make_dataset.py -o emoji          # drawings of 1,300 emoji by two hands
-    pip install numpy pillow                           # and the ffmpeg command
+    pip install numpy pillow
     python3 make_dataset.py --emoji emoji              # data/: manifest.jsonl, 64 x 64 pixels
 
 image  emoji, told apart by their category (faces and people, flags, food, ...). Training has Noto's drawings and half of
        EmojiOne's; the other half is held out, so a known thing is drawn by a hand that has not drawn it before.
-video  emoji that move in one of eight ways over eight frames. No single frame says which: left and right, up and down,
-       growing and shrinking, turning left and turning right. Held-out clips show held-out drawings.
+video  emoji that move in one of eight ways over eight frames: left and right, up and down, growing and shrinking, turning
+       left and turning right. Backwards each is another, so no frame says which. Held-out clips show held-out drawings.
 rgbd   solids on a floor before a wall, ray-traced with their true depth: ball, box, cone, cylinder, pyramid, ring. The floor
        is chequered, everything has any colour and pixels are noisy. Held-out pictures have other places, sizes and colours.
 
@@ -18,13 +18,12 @@ The same --seed gives the same set.
 import argparse
 import json
 import os
-import subprocess
 
 import numpy as np
 from PIL import Image
 
 SIZE = 64
-FRAMES, RATE = 8, 8
+FRAMES, RATE = 8, 10
 FOCAL = 70.0  # pixels
 MOTIONS = ["down", "growing", "left", "right", "shrinking", "turning left", "turning right", "up"]
 SOLIDS = ["ball", "box", "cone", "cylinder", "pyramid", "ring"]
@@ -72,9 +71,8 @@ def clip(path, motion, rng):
 
 
 def write_clip(frames, path):
-    subprocess.run(
-        ["ffmpeg", "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{SIZE}x{SIZE}", "-r", str(RATE),
-         "-i", "-", "-c:v", "libx264rgb", "-qp", "0", path], input=frames.tobytes(), check=True)
+    pictures = [Image.fromarray(frame).quantize(128, dither=Image.Dither.NONE) for frame in frames]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=1000 // RATE, loop=0)
 
 
 # Solids
@@ -178,7 +176,7 @@ def main():
         for number in range(count):
             rng = np.random.default_rng([arguments.seed, 1, split == "train", number])
             motion = MOTIONS[number % len(MOTIONS)]
-            name = f"video/{split}-{number:04}.mp4"
+            name = f"video/{split}-{number:04}.gif"
             source = known[split][rng.integers(len(known[split]))]
             write_clip(clip(source, motion, rng), os.path.join(arguments.output, name))
             lines.append({"file": name, "label": motion, "split": split})

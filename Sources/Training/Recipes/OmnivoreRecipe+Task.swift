@@ -11,15 +11,22 @@ extension OmnivoreRecipe {
     /// The key of a model directory's `config.json` under which the names of the heads' classes stand.
     static let classesKey = "classes"
 
-    /// The model that a run goes on from.
-    private struct Start {
-        let directory: ModelDirectory
-        /// What `omnivore` takes for it.
+    /// What the heads of the model that a run goes on from tell apart.
+    private struct Heads {
+        /// The names of classes, where it says so.
+        var classes: [Omnivore.Kind: [String]] = [:]
+        /// What `omnivore` takes for the model.
         let arguments: JSONObject
-        /// The names of the classes of its heads, where it says so.
-        let classes: [Omnivore.Kind: [String]]
-        /// The kinds that it has heads for.
-        let kinds: [Omnivore.Kind]
+
+        init(_ start: StartingModel) throws {
+            guard let arguments = ModelRegistry.omnivoreArguments(start.name, start.arguments) else {
+                throw TrainingError(
+                    .invalidConfiguration, "\(start.path) holds a \(start.name), not an Omnivore to go on from.")
+            }
+            self.arguments = arguments
+            guard let named = try start.extra.optionalFields(OmnivoreRecipe.classesKey) else { return }
+            for kind in Omnivore.Kind.allCases { classes[kind] = try named.optionalStrings(kind.rawValue) }
+        }
     }
 
     public func prepare(_ place: TrainingPlace) throws -> () throws -> any TrainingTask {
@@ -36,36 +43,20 @@ extension OmnivoreRecipe {
                     + "\(resize ?? 0).")
         }
         try data.requireMemory(clips: training.batchSize / training.accumulation)
-        let start = initFrom.isEmpty ? nil : try self.start()
+        let start = try StartingModel.read(
+            initFrom, for: model, or: ["t", "s", "b"].map { "omnivore_swin_\($0)" })
         return { try task(start, place) }
     }
 
-    private func start() throws -> Start {
-        let directory = try ModelDirectory.read(initFrom)
-        let configuration = directory.configuration
-        guard let arguments = ModelRegistry.omnivoreArguments(configuration.model, configuration.arguments) else {
-            throw TrainingError(
-                .invalidConfiguration, "\(initFrom) holds a \(configuration.model), not an Omnivore to go on from.")
-        }
-        var classes: [Omnivore.Kind: [String]] = [:]
-        let extra = JSONFields(configuration.extra, source: initFrom)
-        if let named = try extra.optionalFields(Self.classesKey) {
-            for kind in Omnivore.Kind.allCases { classes[kind] = try named.optionalStrings(kind.rawValue) }
-        }
-        let heads = arguments["heads"]?.objectValue
-        return Start(
-            directory: directory, arguments: arguments, classes: classes,
-            kinds: Omnivore.Kind.allCases.filter { heads?[$0.rawValue] != nil || heads == nil })
-    }
-
-    private func task(_ start: Start?, _ place: TrainingPlace) throws -> OmnivoreTask {
+    private func task(_ start: StartingModel?, _ place: TrainingPlace) throws -> OmnivoreTask {
         let preprocessing = self.preprocessing
         let parts = try place.group.leaderFirst { try self.parts(preprocessing, place) }
         // Heads of kinds that are not here stay what they were.
-        var classes = start?.classes ?? [:]
+        let begun = try start.map { try Heads($0) }
+        var classes = begun?.classes ?? [:]
         for part in parts { classes[part.kind] = part.classes }
-        let kept = Set((start?.kinds ?? []).filter { start?.classes[$0] == classes[$0] && classes[$0] != nil })
-        var filled = start?.arguments ?? arguments.object
+        let kept = Set(Omnivore.Kind.allCases.filter { classes[$0] != nil && begun?.classes[$0] == classes[$0] })
+        var filled = begun?.arguments ?? arguments.object
         let named = Omnivore.Kind.allCases.filter { classes[$0] != nil }
         filled["heads"] = .object(
             JSONObject(named.map { ($0.rawValue, JSONValue.integer(classes[$0]?.count ?? 0)) }))
@@ -89,7 +80,7 @@ extension OmnivoreRecipe {
     }
 
     /// Gives a model the encoder, and the heads that stay, of the one that the run goes on from.
-    private func assign(_ start: Start, keeping kept: Set<Omnivore.Kind>, to model: Omnivore) throws {
+    private func assign(_ start: StartingModel, keeping kept: Set<Omnivore.Kind>, to model: Omnivore) throws {
         let heads = kept.map { "heads.\($0.rawValue)." }
         var weights = start.directory.checkpoint.tensors.filter { entry in
             !entry.key.hasPrefix("heads.") || heads.contains { entry.key.hasPrefix($0) }
@@ -131,6 +122,16 @@ extension OmnivoreRecipe {
         view.video.mirrorProbability = mirrored
         view.depth.mirrorProbability = mirrored
         view.depth.colourDropProbability = augmentation.colourDrop
+        let jitter = try ColorJitter(
+            brightness: augmentation.jitter[0], contrast: augmentation.jitter[1], saturation: augmentation.jitter[2],
+            hue: augmentation.jitter[3])
+        (view.image.jitter, view.depth.jitter) = (jitter, jitter)
+        let erasing = augmentation.erase > 0 ? try RandomErasing(probability: augmentation.erase) : nil
+        (view.image.erasing, view.depth.erasing) = (erasing, erasing)
+        view.image.augmentation = try RandAugment(
+            operationCount: augmentation.operations, magnitude: augmentation.magnitude, interpolation: .bicubic)
+        view.depth.augmentation = try RandAugment3D(
+            operationCount: augmentation.depthOperations, magnitude: augmentation.magnitude)
         return OmnivoreTask.View(
             augmentation: view, mixing: try BatchMixing(mixup: augmentation.mixup, cutmix: augmentation.cutmix),
             smoothing: smoothing, key: RandomKey(seed: training.seed).derived("view"))

@@ -53,6 +53,17 @@ public struct OmnivoreRecipe: Recipe {
             "augment.mirror", "Whether half of them are mirrored; not where left and right mean something.",
             "true or false"),
         RecipeKey(
+            "augment.operations", "Operations of RandAugment that change a picture.", "an integer from 0 to 14"),
+        RecipeKey(
+            "augment.rgbd_operations", "The same for a picture with depth, whose depth changes places only.",
+            "an integer from 0 to 14"),
+        RecipeKey("augment.magnitude", "How strong they are.", "an integer from 0 to 30"),
+        RecipeKey(
+            "augment.color_jitter",
+            "How far brightness, contrast, saturation and hue may be from their own, of pictures with and without depth.",
+            "four numbers from 0 to 1, the last up to 0.5"),
+        RecipeKey("augment.erase", "How often a box of such a picture is hidden.", "between 0 and 1"),
+        RecipeKey(
             "augment.color_drop", "How often a picture with depth loses its colours.", "between 0 and 1"),
         RecipeKey(
             "augment.mixup",
@@ -94,6 +105,16 @@ public struct OmnivoreRecipe: Recipe {
         public var cropScale = 0.08...1.0
         /// Whether half of all are mirrored.
         public var mirrors = true
+        /// How many operations of RandAugment change a picture.
+        public var operations = 2
+        /// How many change a picture with depth.
+        public var depthOperations = 1
+        /// How strong they are, from 0 to 30.
+        public var magnitude = 9
+        /// How far brightness, contrast, saturation and hue may be from their own.
+        public var jitter = [0.1, 0.1, 0.1, 0.1]
+        /// How often a box of a picture is hidden.
+        public var erase = 0.0
         /// How often a picture with depth loses its colours.
         public var colourDrop = 0.5
         /// The parameter of mixed items; 0 for none.
@@ -174,13 +195,18 @@ public struct OmnivoreRecipe: Recipe {
 extension OmnivoreRecipe.Augmentation {
     mutating func read(_ section: JSONFields) throws {
         try section.rejectUnknown(known: json.keys)
-        if let ends = try section.optionalDoubles("crop_scale") {
-            guard ends.count == 2, ends[0] > 0, ends[0] <= ends[1], ends[1] <= 1 else {
-                throw section.mismatch("crop_scale", mustBe: "two shares from above 0 to 1")
-            }
-            cropScale = ends[0]...ends[1]
-        }
+        cropScale = try section.range("crop_scale", upTo: 1, "two shares from above 0 to 1") ?? cropScale
         mirrors = try section.bool("mirror", default: mirrors)
+        operations = try section.integer("operations", in: 0...14, default: operations)
+        depthOperations = try section.integer("rgbd_operations", in: 0...14, default: depthOperations)
+        magnitude = try section.integer("magnitude", in: 0...30, default: magnitude)
+        if let amounts = try section.optionalDoubles("color_jitter") {
+            guard amounts.count == 4, amounts.allSatisfy({ (0...1).contains($0) }), amounts[3] <= 0.5 else {
+                throw section.mismatch("color_jitter", mustBe: "four numbers from 0 to 1, the last up to 0.5")
+            }
+            jitter = amounts
+        }
+        erase = try section.number("erase", in: 0...1, default: erase)
         colourDrop = try section.number("color_drop", in: 0...1, default: colourDrop)
         mixup = try section.number("mixup", in: 0...1000, default: mixup)
         cutmix = try section.number("cutmix", in: 0...1000, default: cutmix)
@@ -189,7 +215,10 @@ extension OmnivoreRecipe.Augmentation {
     var json: JSONObject {
         [
             "crop_scale": [.number(cropScale.lowerBound), .number(cropScale.upperBound)], "mirror": .bool(mirrors),
-            "color_drop": .number(colourDrop), "mixup": .number(mixup), "cutmix": .number(cutmix),
+            "operations": .integer(operations), "rgbd_operations": .integer(depthOperations),
+            "magnitude": .integer(magnitude), "color_jitter": .array(jitter.map { .number($0) }),
+            "erase": .number(erase), "color_drop": .number(colourDrop), "mixup": .number(mixup),
+            "cutmix": .number(cutmix),
         ]
     }
 }
