@@ -7,7 +7,7 @@
 // The adjoint by phases: input i = r + stride * j of an axis is reached by the taps t with (r + pad - t*dilation) divisible
 // by the stride, from output j + (r + pad - t*dilation) / stride. So each residue r is a convolution with stride 1 over
 // gy, with a subset of the taps; residues without taps are zero (plus bias).
-enum { conv_tile_panels = 8, conv_tile_rows = 2 * tile_rows, packed_channels = 4 };
+enum { conv_tile_panels = 8, conv_tile_rows = 2 * tile_rows, packed_channels = 16, packed_outputs = 8 };
 
 static void spread_tile(const conv_phase *p, const float *tile, long tile_row, long rows, long position, long columns,
                         float *y, long y_row) {
@@ -182,15 +182,19 @@ static void pack_phase_weights(void *context, long block) {
     const mm_conv *s = job->shape;
     const long taps = volume(s->kernel), first = block * packed_channels;
     const long last = least(first + packed_channels, s->in_channels);
-    for (long out = 0; out < s->out_channels; out++)
+    // A few outputs at a time: rows of either side may be as far apart as pages, of which the cache holds few.
+    for (long out = 0; out < s->out_channels; out += packed_outputs)
         for (long channel = first; channel < last; channel++) {
+            const long outputs = least(packed_outputs, s->out_channels - out);
             const float *from = job->w + (out * s->in_channels + channel) * taps;
             const int32_t *tap = job->tap;
             for (long i = 0; i < job->phases; i++) {
                 const conv_phase *p = &job->phase[i];
                 const long count = gather_taps(&p->from);
                 float *to = (float *)p->a + channel * p->k + out * count;
-                for (long t = 0; t < count; t++) to[t] = from[*tap++];
+                for (long o = 0; o < outputs; o++)
+                    for (long t = 0; t < count; t++) to[o * count + t] = from[o * s->in_channels * taps + tap[t]];
+                tap += count;
             }
         }
 }

@@ -69,10 +69,16 @@ static void weights_task(void *context, long index) {
     mm_scratch_give(strips);
 }
 
-static void turn_round_task(void *context, long out) {
+// A panel's outputs, in squares: both sides have rows that may be as far apart as pages.
+static void turn_round_task(void *context, long panel) {
     const weights_job *job = context;
-    const long sum_row = job->total_panels * MM_PANEL;
-    for (long k = 0; k < job->rows; k++) job->gw[out * job->rows + k] = job->sum[k * sum_row + out];
+    const long sum_row = job->total_panels * MM_PANEL, first = panel * MM_PANEL;
+    const long last = least(first + MM_PANEL, job->columns);
+    for (long k = 0; k < job->rows; k += MM_PANEL) {
+        const long end = least(k + MM_PANEL, job->rows);
+        for (long out = first; out < last; out++)
+            for (long x = k; x < end; x++) job->gw[out * job->rows + x] = job->sum[x * sum_row + out];
+    }
 }
 
 static void conv_backward_weights(const mm_conv *s, const float *x, const float *gy, float *gw) {
@@ -112,7 +118,7 @@ static void conv_backward_weights(const mm_conv *s, const float *x, const float 
             mm_parallel(job.row_tiles * job.panel_tiles, weights_task, &job);
         }
     }
-    mm_parallel(s->out_channels, turn_round_task, &job);
+    mm_parallel(job.total_panels, turn_round_task, &job);
     mm_scratch_give(job.sum);
     mm_scratch_give(job.panels);
     mm_scratch_give(offsets);

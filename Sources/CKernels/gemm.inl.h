@@ -124,7 +124,14 @@ static void pack_a_task(void *context, long index) {
 static void pack_b_task(void *context, long index) {
     const product_job *job = context;
     const product *p = &job->p;
-    const long from = cut_start(job->packing, index), to = from + cut_length(job->packing, index);
+    long from = cut_start(job->packing, index);
+    const long to = from + cut_length(job->packing, index);
+    if (p->b.col == 1 && p->b.kind == kind_floats && unit_of(p) == 1) {
+        const long whole = least(to, job->columns.size / MM_PANEL) - from;
+        const float *b = b_from(p, job->first, job->column + from * MM_PANEL).at;
+        pack_wide(whole, job->depth, b, p->b.row, job->b_target + from * job->b_panel, job->b_panel);
+        from += most(whole, 0);
+    }
     for (long panel = from; panel < to; panel++) {
         const long j = job->column + panel * MM_PANEL;
         pack_panel_of(unit_of(p), least(MM_PANEL, job->column + job->columns.size - j),

@@ -77,13 +77,17 @@ MM_INLINE void micro_body(const int rows, const int panels, const int form, long
         MM_UNROLL for (int j = 0; j < 2 * panels; j++) store(c + i * c_row + j * MM_LANES, sum[i][j]);
 }
 
-typedef void (*micro_kernel)(long depth, const float *a, long a_row, const float *b, long b_row, long b_panel, ahead next,
-                             float *c, long c_row, int from_c);
+// What to ask for comes as two numbers: as one struct it is stored in halves and read whole, which waits for all stores
+// before it, those to C among them.
+typedef void (*micro_kernel)(long depth, const float *a, long a_row, const float *b, long b_row, long b_panel,
+                             const char *next, long next_step, float *c, long c_row, int from_c);
 
 #define MM_MICRO(name, form, rows, panels)                                                                            \
     static void micro_##name##_##rows##x##panels(long depth, const float *a, long a_row, const float *b, long b_row,  \
-                                                 long b_panel, ahead next, float *c, long c_row, int from_c) {        \
-        micro_body(rows, panels, form, depth, a, a_row, b, b_row, b_panel, next, c, c_row, from_c);                   \
+                                                 long b_panel, const char *next, long next_step, float *c,            \
+                                                 long c_row, int from_c) {                                            \
+        micro_body(rows, panels, form, depth, a, a_row, b, b_row, b_panel, (ahead){next, next_step}, c, c_row,        \
+                   from_c);                                                                                           \
     }
 #define MM_MICRO_UP_TO_6(name, form)                                                                                  \
     MM_MICRO(name, form, 1, 1) MM_MICRO(name, form, 2, 1) MM_MICRO(name, form, 3, 1) MM_MICRO(name, form, 4, 1)       \
@@ -192,7 +196,7 @@ static void multiply_before(const float *b_next, long rows, long columns, long d
                            : (ahead){(const char *)c_tile, 0};
             const micro_kernel kernel = wide ? wide_kernels[form / form_pairs][count] : micro_kernels[form][count];
             if (width >= MM_PANEL) {
-                kernel(depth, a_tile, a_row, panel, b_row, b_panel, next, c_tile, c_row, from_c);
+                kernel(depth, a_tile, a_row, panel, b_row, b_panel, next.first, next.step, c_tile, c_row, from_c);
                 if (finish) finish_tile(count, width, c_tile, c_row, finish, i + first, j + column);
             } else {
                 float edge[MM_ROWS * MM_PANEL];
@@ -200,7 +204,7 @@ static void multiply_before(const float *b_next, long rows, long columns, long d
                     for (long r = 0; r < count; r++)
                         for (long x = 0; x < MM_PANEL; x++)
                             edge[r * MM_PANEL + x] = x < width ? c_tile[r * c_row + x] : 0;
-                kernel(depth, a_tile, a_row, panel, b_row, b_panel, next, edge, MM_PANEL, from_c);
+                kernel(depth, a_tile, a_row, panel, b_row, b_panel, next.first, next.step, edge, MM_PANEL, from_c);
                 if (finish) finish_tile(count, width, edge, MM_PANEL, finish, i + first, j + column);
                 for (long r = 0; r < count; r++) memcpy(c_tile + r * c_row, edge + r * MM_PANEL, width * sizeof(float));
             }

@@ -91,6 +91,17 @@ static void pack_panel(long columns, long depth, operand b, float *panel) {
     if (b.kind == kind_rounded) round_floats(depth * MM_PANEL, panel, panel);
 }
 
+// Whole panels side by side, panel_step apart, of floats whose columns lie next to each other: row by row, since rows of B
+// may be as far apart as pages.
+static void pack_wide(long panels, long depth, const float *b, long b_row, float *to, long panel_step) {
+    for (long k = 0; k < depth; k++, b += b_row, to += MM_PANEL)
+        for (long panel = 0; panel < panels; panel++) {
+            const vf left = load(b + panel * MM_PANEL), right = load(b + panel * MM_PANEL + MM_LANES);
+            store(to + panel * panel_step, left);
+            store(to + panel * panel_step + MM_LANES, right);
+        }
+}
+
 // Whether a product cannot read A in place, and whether it then lies in groups.
 static inline int packs_rows(const operand *a) { return a->col != 1 || a->kind != kind_floats; }
 static inline int packs_groups(const operand *a) { return a->col != 1; }

@@ -85,6 +85,7 @@ struct StepPasses {
 
     /// Computes the passes of a step.
     func make(_ step: Int, _ loader: DataLoader<PassData>, _ clock: inout StepClock) throws -> StepSums {
+        task.begin(step: step)
         // The last layers' gradients are complete first.
         let parameters = task.module.parameters.filter(\.parameter.isTrainable).reversed()
         let leaves = parameters.map(\.parameter.leaf)

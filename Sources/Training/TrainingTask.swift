@@ -30,6 +30,9 @@ public protocol TrainingTask: AnyObject {
     /// How many threads call ``reader``; which pass is read when, and to what bits, does not depend on it.
     var readerCount: Int { get }
 
+    /// Called before the passes of a step, in order and in every process, for what follows from its number.
+    func begin(step: Int)
+
     /// The loss of some items.
     ///
     /// - Parameters:
@@ -69,6 +72,7 @@ extension TrainingTask {
     public func order(key: RandomKey, batch: Int, cycle: Int) -> any ItemSequence {
         ItemOrder(count: itemCount, key: key, cycle: cycle)
     }
+    public func begin(step: Int) {}
     public var heldOutCount: Int { 0 }
     public var quality: Quality? { nil }
 }

@@ -63,7 +63,7 @@ private final class PairsTask: TrainingTask {
     func evaluate() throws -> Metrics { [] }
     func writeSamples(to path: String, step: Int) throws -> [String] { [] }
     func writeModel(to path: String) throws {
-        try AtomicFolder.write(to: path, overwrite: true) { folder in
+        _ = try AtomicFolder.write(to: path, overwrite: true) { folder in
             try folder.write("model.safetensors") { try SafetensorsWriter.write(model.stateDictionary, to: &$0) }
         }
     }

@@ -194,7 +194,13 @@ final class RunPlace {
         var result = ["metrics.jsonl": try bytes("metrics.jsonl")]
         let checkpoint = "checkpoints/step-" + String(String(100_000_000 + step).dropFirst())
         for folder in [checkpoint, "model", "samples"] {
-            for name in try names(folder) { result["\(folder)/\(name)"] = try bytes("\(folder)/\(name)") }
+            for name in try FileManager.default.subpathsOfDirectory(atPath: file(folder)) {
+                var isFolder: ObjCBool = false
+                let path = "\(folder)/\(name)"
+                guard FileManager.default.fileExists(atPath: file(path), isDirectory: &isFolder), !isFolder.boolValue
+                else { continue }
+                result[path] = try bytes(path)
+            }
         }
         return result
     }

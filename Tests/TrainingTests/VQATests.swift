@@ -181,16 +181,6 @@ import Testing
         #expect(abs(try loss([(0, 1), (1, 0)]) - one) < 1e-5)
     }
 
-    /// The sentence of a refusal.
-    private func refusal(_ body: () throws -> Void) -> String {
-        do {
-            try body()
-            return "nothing was refused"
-        } catch {
-            return "\(error)"
-        }
-    }
-
     @Test("recipes and data that cannot be used are refused in a sentence")
     func refusals() throws {
         let questions = try Questions()

@@ -171,15 +171,23 @@ extension FLAVAPretrainingRecipe {
         guard let text = preprocessing.text else {
             throw TrainingError(.invalidConfiguration, "\(initFrom) does not say how texts are prepared.")
         }
+        let encode = { (texts: [String]) in
+            let ids = try text(texts, tokenizer: tokenizer).ids
+            guard ids.shape[1] <= flava.longestText else {
+                throw TrainingError(
+                    .invalidConfiguration,
+                    "Texts have \(ids.shape[1]) ids, and the model reads \(flava.longestText) at most; lower "
+                        + "text.context_length.")
+            }
+            return ids
+        }
         let learned = try FLAVAPretrainingData(
-            sources.training.clips, texts: sources.training.texts, pairsAlone: pairsAlone
-        ) { try text($0, tokenizer: tokenizer).ids }
+            sources.training.clips, texts: sources.training.texts, pairsAlone: pairsAlone, encode: encode)
         let held =
             sources.isOverfitting
             ? learned
             : try FLAVAPretrainingData(
-                sources.validation.clips, texts: sources.validation.texts, pairsAlone: pairsAlone
-            ) { try text($0, tokenizer: tokenizer).ids }
+                sources.validation.clips, texts: sources.validation.texts, pairsAlone: pairsAlone, encode: encode)
         filled["codebook_image_size"] = .integer(pixels.whole.codebookSize)
         return FLAVAPretrainingTask(
             flava, training: learned, validation: held.count > 0 ? held : nil, masking: try masks(tokenizer),

@@ -53,7 +53,12 @@ extension ModelArguments {
         ]
 
     /// ALBEF with a decoder of answers.
-    static let albefAnswers: [RecipeKey] = {
+    static let albefAnswers = albef(answers: true)
+
+    /// ALBEF with projections, queues and a head that judges pairs.
+    static let albefRetrieval = albef(answers: false)
+
+    private static func albef(answers: Bool) -> [RecipeKey] {
         let epsilon = RecipeKey("layer_norm_eps", "Added to variances.", "positive", default: 1e-12)
         let width = RecipeKey(
             "hidden_size", "Channels; the same in all parts, divided by the heads.", integer(1 << 20), default: 768)
@@ -108,9 +113,29 @@ extension ModelArguments {
             RecipeKey("vocab_size", "The number of ids; null: as many as the tokenizer has.", integer(1 << 20)), width,
             epsilon, activation,
         ]
-        return [
+        let projection = [
+            RecipeKey("in_features", "Channels of the encoders.", integer(1 << 20), default: 768),
+            RecipeKey("out_features", "The size of an embedding.", integer(1 << 20), default: 256),
+            RecipeKey("bias", "Whether something is added.", "true or false", default: true),
+        ]
+        let similarity = [
+            RecipeKey("embed_size", "The size of an embedding, as in projection_args.", integer(1 << 20), default: 256),
+            RecipeKey("queue_size", "How many pairs are remembered.", integer(1 << 24), default: 65536),
+            RecipeKey(
+                "mask_token_id", "What marks empty places of the queue.", "an integer from -1073741824 to 1073741824",
+                default: -100),
+            RecipeKey("temp", "What similarities are divided by at first; it is learned.", "positive", default: 0.07),
+        ]
+        let encoders = [
             ("vision_encoder_args", vision), ("text_encoder_args", text), ("multimodal_encoder_args", multimodal),
-            ("text_embeddings_args", [width] + tables), ("prediction_head_args", head),
-        ].flatMap { section, keys in keys.map { $0.below(section) } }
-    }()
+        ]
+        let others =
+            answers
+            ? [("text_embeddings_args", [width] + tables), ("prediction_head_args", head)]
+            : [("projection_args", projection), ("similarity_args", similarity)]
+        return (encoders + others).flatMap { section, keys in keys.map { $0.below(section) } }
+            + (answers
+                ? []
+                : [RecipeKey("hidden_size", "The channels that pairs are judged by.", integer(1 << 20), default: 768)])
+    }
 }

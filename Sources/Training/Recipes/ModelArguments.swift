@@ -1,3 +1,4 @@
+import Checkpoints
 import JSON
 
 /// What the arguments of the builders mean that recipes train, with the builders' own defaults.
@@ -27,6 +28,7 @@ enum ModelArguments {
         case "flava_model_for_classification": flavaClassifier
         case "flava_model_for_pretraining": flava
         case "albef_model_for_vqa": albefAnswers
+        case "albef_model_for_retrieval": albefRetrieval
         case _ where model.hasPrefix("clip_"):
             [RecipeKey("pretrained", "Only false: weights are read from init_from.", "true or false", default: false)]
         case "mdetr": mdetr(ofAnySize: true)
@@ -34,6 +36,18 @@ enum ModelArguments {
         case "omnivore": omnivore
         default: []
         }
+    }
+
+    /// Arguments whose parts, where they are stated in part, have what is explained in their other places.
+    static func completed(_ stated: JSONFields, of model: String) -> JSONFields {
+        var object = stated.object
+        for key in keys(of: model) where key.fallback != .null {
+            let path = key.path.split(separator: ".").map(String.init)
+            guard path.count == 2, var part = (object[path[0]] ?? .object([:])).objectValue else { continue }
+            if part[path[1]] == nil { part[path[1]] = key.fallback }
+            object[path[0]] = .object(part)
+        }
+        return stated.replacing(object)
     }
 
     static func integer(_ last: Int, from first: Int = 1) -> String { "an integer from \(first) to \(last)" }

@@ -148,6 +148,53 @@ public struct NamedRecipe: Sendable {
                     "weight_decay": 0.05,
                 ],
             ]),
+        NamedRecipe(
+            name: "flava-pretraining",
+            summary:
+                "A small FLAVA from scratch: pictures of 64 x 64 pixels, captions and texts, by all of its losses.",
+            settings: [
+                "model": "flava_model_for_pretraining",
+                "arguments": [
+                    "image_size": 64, "patch_size": 8, "image_hidden_size": 256, "image_num_attention_heads": 4,
+                    "image_num_hidden_layers": 6, "image_intermediate_size": 1024, "text_hidden_size": 256,
+                    "text_num_attention_heads": 4, "text_num_hidden_layers": 4, "text_intermediate_size": 1024,
+                    "multimodal_hidden_size": 256, "multimodal_num_attention_heads": 4,
+                    "multimodal_num_hidden_layers": 4, "multimodal_intermediate_size": 1024,
+                    "max_position_embeddings": 64, "text_and_image_proj_size": 256,
+                ],
+                "text": ["context_length": 32], "pairs_alone": true, "data": ["size": [72, 72]],
+                "training": [
+                    "steps": 20_000, "batch_size": 64, "accumulation": 2, "learning_rate": 0.0005,
+                    "warmup_steps": 1000, "weight_decay": 0.01,
+                ],
+            ]),
+        NamedRecipe(
+            name: "albef-retrieval",
+            summary:
+                "A small ALBEF from scratch that finds pictures of 64 x 64 pixels for captions, and the other way.",
+            settings: [
+                "model": "albef_model_for_retrieval",
+                "arguments": [
+                    "vision_encoder_args": [
+                        "image_size": 64, "patch_size": 8, "hidden_size": 192, "num_hidden_layers": 6,
+                        "num_attention_heads": 4, "mlp_dim": 768,
+                    ],
+                    "text_encoder_args": [
+                        "hidden_size": 192, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 768,
+                        "max_position_embeddings": 64,
+                    ],
+                    "multimodal_encoder_args": [
+                        "hidden_size": 192, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 768,
+                    ],
+                    "projection_args": ["in_features": 192, "out_features": 128],
+                    "similarity_args": ["embed_size": 128, "queue_size": 4096], "hidden_size": 192,
+                ],
+                "data": ["size": [72, 72]],
+                "training": [
+                    "steps": 10_000, "batch_size": 64, "learning_rate": 0.0003, "warmup_steps": 500,
+                    "weight_decay": 0.02, "beta2": 0.98,
+                ],
+            ]),
     ]
 
     /// The recipe of a name; `nil` if there is none.

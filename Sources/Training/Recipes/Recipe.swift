@@ -93,7 +93,7 @@ public enum Recipes {
     /// One per kind of training.
     public static let kinds: [any Recipe.Type] = [
         VQVAERecipe.self, GPTRecipe.self, ContrastiveRecipe.self, VQARecipe.self, GroundingRecipe.self,
-        FLAVAPretrainingRecipe.self, OmnivoreRecipe.self,
+        FLAVAPretrainingRecipe.self, ALBEFRetrievalRecipe.self, OmnivoreRecipe.self,
     ]
 
     /// The kind of training that a model needs.

@@ -85,9 +85,11 @@ extension RandomView {
     ]
 
     /// Reads the section of a recipe, if it is there.
-    mutating func read(_ fields: JSONFields) throws {
+    ///
+    /// - Parameter others: further keys, which the recipe reads itself.
+    mutating func read(_ fields: JSONFields, besides others: [String] = []) throws {
         guard let section = try fields.optionalFields("augment") else { return }
-        try section.rejectUnknown(known: ["crop_scale", "crop_ratio", "mirror"])
+        try section.rejectUnknown(known: ["crop_scale", "crop_ratio", "mirror"] + others)
         let fallback = try crop ?? RandomResizedCrop()
         crop = try RandomResizedCrop(
             scale: section.range("crop_scale", upTo: 1, "two shares from above 0 to 1") ?? fallback.scale,

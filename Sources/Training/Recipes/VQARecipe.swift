@@ -14,7 +14,7 @@ public struct VQARecipe: Recipe {
                 "one of \"flava_model_for_classification\", \"albef_model_for_vqa\""),
             RecipeKey(
                 "init_from",
-                "The model directory that the run goes on from, with its tokenizer: of this kind, or a flava_model; empty: none.",
+                "The model directory that the run goes on from, with its tokenizer: of this kind, a flava_model or a pre-trained one; empty: none.",
                 "a string"),
         ] + TextSettings.keys(learnedFrom: "questions and answers", limiting: "a question") + [
             RecipeKey(
@@ -105,15 +105,7 @@ public struct VQARecipe: Recipe {
             object["classifier_in_dim"] = object["multimodal_hidden_size"] ?? 768
             return stated.replacing(object)
         }
-        // A part that is stated in part has what is explained in its other places.
-        for key in ModelArguments.keys(of: model) where key.fallback != .null {
-            let path = key.path.split(separator: ".").map(String.init)
-            guard path.count == 2 else { continue }
-            guard var part = (object[path[0]] ?? .object([:])).objectValue else { continue }
-            if part[path[1]] == nil { part[path[1]] = key.fallback }
-            object[path[0]] = .object(part)
-        }
-        return stated.replacing(object)
+        return ModelArguments.completed(stated, of: model)
     }
 
     public var json: JSONObject {
