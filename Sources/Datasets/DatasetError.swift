@@ -33,6 +33,16 @@ public struct DatasetError: Error, Sendable {
         self.code = code
         self.message = message
     }
+
+    /// Why a file's bytes could not be had.
+    static func unread(_ url: URL) -> DatasetError {
+        var isFolder: ObjCBool = false
+        guard FileManager.default.fileExists(atPath: url.path, isDirectory: &isFolder) else {
+            return DatasetError(.notFound, "There is no file \(url.path).")
+        }
+        return DatasetError(
+            .notFound, isFolder.boolValue ? "\(url.path) is a folder, not a file." : "\(url.path) cannot be read.")
+    }
 }
 
 extension DatasetError: CustomStringConvertible, LocalizedError {

@@ -6,7 +6,7 @@ extension Manifest {
     /// A folder's media, or its shards where it holds no media.
     static func folder(_ url: URL) throws -> (entries: [ManifestEntry], shards: [URL]?) {
         let root = url.standardizedFileURL.path
-        guard let walk = FileManager.default.enumerator(atPath: root) else {
+        guard access(root, R_OK | X_OK) == 0, let walk = FileManager.default.enumerator(atPath: root) else {
             throw DatasetError(.notFound, "The folder \(root) cannot be read.")
         }
         var (names, shards): ([String], [String]) = ([], [])
@@ -40,7 +40,7 @@ extension Manifest {
 
     static func readText(_ url: URL) throws -> String {
         guard let data = try? Data(contentsOf: url) else {
-            throw DatasetError(.notFound, "\(url.path) cannot be read.")
+            throw DatasetError.unread(url)
         }
         var bytes = data[...]
         if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { bytes = bytes.dropFirst(3) }

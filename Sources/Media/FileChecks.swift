@@ -10,6 +10,8 @@ struct FileHead {
     var isMovie = false
     /// Whether the file's last bytes lack the end mark that its format demands.
     var lacksEndMark = false
+    /// Where a JPEG's frame header begins; what a preview of its own could hold lies before it.
+    private var frameOfJPEG: Int?
     /// Whether this is a GIF, whose end mark is found by walking over its blocks.
     var isGIF = false
     /// The least size that the header declares for the whole file, where it does (Matroska and WebM).
@@ -23,6 +25,10 @@ struct FileHead {
             head: Self.bytes(descriptor, at: range.lowerBound, count: min(fileSize, 1 << 18)),
             tail: Self.bytes(descriptor, at: max(range.lowerBound, range.upperBound - 4096), count: min(fileSize, 4096))
         )
+        // Phones append films and maps to their pictures, so that the mark may lie far before the end.
+        if lacksEndMark, let frame = frameOfJPEG {
+            lacksEndMark = !Self.hasJPEGEnd(descriptor, range.lowerBound + frame..<range.upperBound)
+        }
     }
 
     static func bytes(_ descriptor: Int32, at offset: Int, count: Int) -> [UInt8] {
@@ -41,7 +47,8 @@ struct FileHead {
             size = (little(6, 2), little(8, 2))
             isGIF = true
         } else if head.starts(with: [0xFF, 0xD8]) {
-            size = Self.sizeOfJPEG(head)
+            frameOfJPEG = Self.frameOfJPEG(head)
+            size = frameOfJPEG.map { (big($0 + 7, 2), big($0 + 5, 2)) }
             lacksEndMark = !tail.contains(sequence: [0xFF, 0xD9])
         } else if head.count >= 30, head.starts(with: Array("RIFF".utf8)), head[8..<12].elementsEqual("WEBP".utf8) {
             lacksEndMark = little(4, 4) + 8 > fileSize
@@ -85,7 +92,7 @@ struct FileHead {
     }
 
     /// Walks a JPEG's segments to its frame header.
-    private static func sizeOfJPEG(_ head: [UInt8]) -> (Int, Int)? {
+    private static func frameOfJPEG(_ head: [UInt8]) -> Int? {
         var at = 2
         while at + 9 < head.count {
             guard head[at] == 0xFF else { return nil }
@@ -95,11 +102,25 @@ struct FileHead {
                 continue
             }
             if (0xC0...0xCF).contains(marker), ![0xC4, 0xC8, 0xCC].contains(marker) {
-                return (Int(head[at + 7]) << 8 | Int(head[at + 8]), Int(head[at + 5]) << 8 | Int(head[at + 6]))
+                return at
             }
             at += 2 + (Int(head[at + 2]) << 8 | Int(head[at + 3]))
         }
         return nil
+    }
+}
+
+extension FileHead {
+    /// Whether a JPEG's end mark stands somewhere in a range; its compressed data cannot hold these two bytes.
+    private static func hasJPEGEnd(_ descriptor: Int32, _ range: Range<Int>) -> Bool {
+        var wasMark = false
+        for start in stride(from: range.lowerBound, to: range.upperBound, by: 1 << 16) {
+            for byte in bytes(descriptor, at: start, count: min(1 << 16, range.upperBound - start)) {
+                if wasMark && byte == 0xD9 { return true }
+                wasMark = byte == 0xFF
+            }
+        }
+        return false
     }
 }
 

@@ -133,7 +133,7 @@ public struct PretrainedModel {
     ) throws -> Module {
         let module = try ModelRegistry.unfilled(name, JSONFields(arguments, source: source))
         var weights = module is CLIP && OpenAICLIP.names(weights) ? OpenAICLIP.renamed(weights) : weights
-        for table in ForeignPositions.all(in: weights, for: module) {
+        for table in ForeignPositions.all(in: weights, for: module, renames: matcher.renames + module.renames) {
             guard resizesPositions, let values = weights[table.key] else {
                 throw ModelError(
                     .invalidInput,

@@ -140,7 +140,7 @@ public struct TopPFilter: ScoreFilter {
                 let id = Int32(truncatingIfNeeded: heap[0] & 0x7FFF_FFFF)
                 candidates.ids.append(id)
                 sum += candidates.relativeProbability(id)
-                if sum > limit && candidates.ids.count >= minimum { break }
+                if sum >= limit && candidates.ids.count >= minimum { break }
                 count -= 1
                 heap[0] = heap[count]
                 Self.sink(0, heap, count)

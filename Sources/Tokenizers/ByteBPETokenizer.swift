@@ -60,14 +60,7 @@ public struct ByteBPETokenizer: Tokenizer {
         (startID, endID, padID) = (try required("<s>"), try required("</s>"), try required("<pad>"))
         var table = try merges.table()
         symbolOfByte = ByteAlphabet.scalarOfByte.map { table.intern(Array(String($0).utf8)) }
-        idOfSymbol = try table.symbols.map { symbol in
-            guard let id = vocabulary.id(of: symbol) else {
-                throw TokenizerError(
-                    .invalidVocabulary,
-                    "The vocabulary lacks \"\(ByteString(symbol).text)\", which \(merges.name) can produce.")
-            }
-            return id
-        }
+        idOfSymbol = try vocabulary.ids(of: table, merges: merges)
         self.vocabulary = vocabulary
         self.table = table
         specialTokens = vocabulary.ids(of: ["<s>", "</s>", "<pad>", "<unk>", "<mask>"])

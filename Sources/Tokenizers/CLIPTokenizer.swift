@@ -79,14 +79,7 @@ public struct CLIPTokenizer: Tokenizer {
         var table = try merges.table()
         symbolOfByte = ByteAlphabet.scalarOfByte.map { table.intern(Array(String($0).utf8)) }
         symbolOfLastByte = ByteAlphabet.scalarOfByte.map { table.intern(Array(String($0).utf8) + Self.endOfWord) }
-        idOfSymbol = try table.symbols.map { symbol in
-            guard let id = vocabulary.id(of: symbol) else {
-                throw TokenizerError(
-                    .invalidVocabulary,
-                    "The vocabulary lacks \"\(ByteString(symbol).text)\", which \(merges.name) can produce.")
-            }
-            return id
-        }
+        idOfSymbol = try vocabulary.ids(of: table, merges: merges)
         self.vocabulary = vocabulary
         self.table = table
         self.startID = startID

@@ -91,4 +91,18 @@ struct Vocabulary: Sendable {
         for spelling in spellings { result[spelling] = id(of: spelling) }
         return result
     }
+
+    /// The ids of all symbols of a table, by their numbers.
+    ///
+    /// - Throws: ``TokenizerError`` with code `.invalidVocabulary` for a symbol that the merges make and the vocabulary lacks.
+    func ids(of table: MergeTable, merges: MergeRules) throws -> [Int] {
+        try table.symbols.map { symbol in
+            guard let id = id(of: symbol) else {
+                throw TokenizerError(
+                    .invalidVocabulary,
+                    "The vocabulary lacks \"\(ByteString(symbol).text)\", which \(merges.name) can produce.")
+            }
+            return id
+        }
+    }
 }

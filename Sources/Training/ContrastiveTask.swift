@@ -149,7 +149,7 @@ public final class ContrastiveTask: GatheredTrainingTask {
         let recall = PairRecall(validation.clips, Array(0..<validation.clips.count))
         func rows(_ places: [Int]) -> Tensor { Tensor(places.map { Int64($0) }) }
         let scores = matmul(texts.rows(rows(recall.captions)), sights.rows(rows(recall.clips)).transposed())
-        return recall.recalls(scores.scalars(Float.self), depths: [1, 5], sight: trained.model.sight.rawValue)
+        return recall.recalls(scores.scalars(Float.self), depths: [1, 5, 10], sight: trained.model.sight.rawValue)
     }
 
     /// For a few held-out captions, the pictures that are found, the nearest first.

@@ -126,10 +126,3 @@ public struct GroundingPictures: Sendable {
         return pixels
     }
 }
-
-extension PixelBox {
-    init(_ box: BoxCorners) {
-        self.init(
-            left: Double(box.left), top: Double(box.top), right: Double(box.right), bottom: Double(box.bottom))
-    }
-}

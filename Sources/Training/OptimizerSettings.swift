@@ -27,6 +27,11 @@ public struct OptimizerSettings: Sendable, Equatable {
     public var isNesterov = false
     /// What each layer's rate is multiplied by for every layer above it. 1: all layers learn alike.
     public var layerDecay = 1.0
+    /// What the rate of parts is multiplied by, each named by a run of components of its parameters' names. The longest
+    /// name that fits a parameter counts.
+    public var rateShares: [RateShare] = []
+    /// Whether weights that are vectors (biases, and what norms scale and shift by) decay like all others.
+    public var decaysVectors = true
     /// With `anyprecision_adamw`: whether what is lost to rounding is carried on.
     public var usesKahanSummation = false
     /// With `anyprecision_adamw`: what its states are kept as.
@@ -36,9 +41,23 @@ public struct OptimizerSettings: Sendable, Equatable {
     /// AdamW as PyTorch has it.
     public init() {}
 
+    /// A part of a model that learns at a rate of its own.
+    public struct RateShare: Sendable, Equatable {
+        /// Such as `text_encoder` or `encoder.layers.0`.
+        public var part: String
+        /// Of the learning rate.
+        public var share: Double
+
+        /// A part's share.
+        public init(_ part: String, _ share: Double) { (self.part, self.share) = (part, share) }
+
+        /// Whether a parameter belongs to the part: `text_encoder` is in `model.text_encoder.embeddings.weight`.
+        func holds(_ key: String) -> Bool { ".\(key).".contains(".\(part).") }
+    }
+
     static let keys = [
         "optimizer", "weight_decay", "beta1", "beta2", "epsilon", "momentum", "nesterov", "layer_decay",
-        "use_kahan_summation", "momentum_dtype", "variance_dtype",
+        "rate_shares", "decays_vectors", "use_kahan_summation", "momentum_dtype", "variance_dtype",
     ]
 
     mutating func read(_ fields: JSONFields) throws {
@@ -51,6 +70,15 @@ public struct OptimizerSettings: Sendable, Equatable {
         momentum = try fields.double("momentum", default: momentum)
         isNesterov = try fields.bool("nesterov", default: isNesterov)
         layerDecay = try fields.double("layer_decay", default: layerDecay)
+        if let shares = try fields.optionalFields("rate_shares") {
+            rateShares = try shares.object.members.map { part, value in
+                guard let share = value.doubleValue, (0...100).contains(share) else {
+                    throw shares.mismatch(part, mustBe: "a number between 0.0 and 100.0")
+                }
+                return RateShare(part, share)
+            }
+        }
+        decaysVectors = try fields.bool("decays_vectors", default: decaysVectors)
         usesKahanSummation = try fields.bool("use_kahan_summation", default: usesKahanSummation)
         func type(_ key: String, _ value: DType) throws -> DType {
             let types: [DType] = [.float32, .bfloat16]
@@ -73,20 +101,47 @@ public struct OptimizerSettings: Sendable, Equatable {
             ("optimizer", .string(kind.rawValue)), ("weight_decay", .number(weightDecay)), ("beta1", .number(beta1)),
             ("beta2", .number(beta2)), ("epsilon", .number(epsilon)), ("momentum", .number(momentum)),
             ("nesterov", .bool(isNesterov)), ("layer_decay", .number(layerDecay)),
-            ("use_kahan_summation", .bool(usesKahanSummation)), ("momentum_dtype", .string(momentumType.rawValue)),
+            (
+                "rate_shares",
+                rateShares.isEmpty ? .null : .object(JSONObject(rateShares.map { ($0.part, .number($0.share)) }))
+            ),
+            ("decays_vectors", .bool(decaysVectors)), ("use_kahan_summation", .bool(usesKahanSummation)),
+            ("momentum_dtype", .string(momentumType.rawValue)),
             ("variance_dtype", .string(varianceType.rawValue)),
         ]
     }
 
+    /// What each parameter of a model learns by.
+    func rules(_ model: Module) -> [String: ParameterRule] {
+        let parameters = model.parameters
+        let depths = LayerDepths(parameters.map(\.key))
+        return Dictionary(
+            parameters.map { key, parameter in
+                let layers = layerDecay == 1 ? 1 : pow(layerDecay, Double(depths.deepest - depths.depth(key)))
+                let share = rateShares.filter { $0.holds(key) }.max { $0.part.count < $1.part.count }?.share
+                let isVector = parameter.wrappedValue.rank < 2 || key.hasSuffix("bias")
+                return (key, ParameterRule(rateShare: layers * (share ?? 1), decays: decaysVectors || !isVector))
+            }, uniquingKeysWith: { first, _ in first })
+    }
+
+    /// - Throws: ``TrainingError`` for a rate of a part that the model does not have.
+    func check(_ model: Module) throws {
+        let keys = model.parameters.map(\.key)
+        if let stranger = rateShares.first(where: { share in !keys.contains { share.holds($0) } }) {
+            let parts = Set(keys.map { $0.split(separator: ".").prefix(2).joined(separator: ".") }).sorted()
+            throw TrainingError(
+                .invalidConfiguration,
+                "training.rate_shares names '\(stranger.part)', which is no part of the model; its parameters begin "
+                    + "with \(parts.prefix(12).joined(separator: ", "))\(parts.count > 12 ? " and others" : "").")
+        }
+    }
+
     /// The optimizer of a module.
     ///
-    /// - Parameter keys: of the whole model, if the module holds a part of it only.
-    func make(_ module: Module, keys: [String]? = nil) -> any Optimizer {
-        let depths = LayerDepths(keys ?? module.parameters.map(\.key))
-        let (decay, deepest) = (layerDecay, depths.deepest)
-        let rules: ParameterRules = { key, _ in
-            ParameterRule(rateShare: decay == 1 ? 1 : pow(decay, Double(deepest - depths.depth(key))))
-        }
+    /// - Parameter whole: the rules of the model, if the module holds pieces of it only.
+    func make(_ module: Module, whole: [String: ParameterRule]? = nil) -> any Optimizer {
+        let all = whole ?? self.rules(module)
+        let rules: ParameterRules = { key, _ in all[key] ?? ParameterRule() }
         switch kind {
         case .adamw, .adam:
             return AdamW(

@@ -69,14 +69,15 @@ public final class Trainer {
         self.group = group
         self.shouldStop = shouldStop
         self.report = report
-        let keys = task.module.parameters.map(\.key)
         firstValues = group.size > 1 ? Self.checksum(task.module) : ""
+        // Asked while the parameters are whole.
+        let rules = settings.optimizer.rules(task.module)
         sharded = settings.sharding == .full && group.size > 1 ? ShardedParameters(task.module, group) : nil
         passes = StepPasses(
             task: task, settings: settings, group: group, key: RandomKey(seed: settings.seed).derived("training"),
             sharded: sharded)
         let trained = sharded?.pieces ?? task.module
-        optimizer = settings.optimizer.make(trained, keys: keys)
+        optimizer = settings.optimizer.make(trained, whole: rules)
         averages = settings.emaDecay > 0 ? ExponentialMovingAverage(trained, decay: settings.emaDecay) : nil
     }
 
@@ -170,6 +171,7 @@ public final class Trainer {
     /// Refuses what cannot be trained, or measured as the settings ask for.
     func checkTask() throws {
         try StepPasses.requireShare(settings, group)
+        try settings.optimizer.check(task.module)
         guard task.itemCount > 0 else { throw TrainingError(.invalidData, "There is nothing to train on.") }
         guard settings.retainsBest || settings.earlyStopPatience > 0 else { return }
         guard task.heldOutCount > 0, task.quality != nil else {

@@ -129,6 +129,12 @@ public struct RoBERTaTextTransform: Sendable {
         self.maximumLength = maximumLength
     }
 
+    /// Says how many of some texts are longer than what a model reads; `nil` where none is.
+    public func noteOnLength(of texts: [String]) -> String? {
+        TextPreparation(.roberta, contextLength: maximumLength, padsToLength: false).noteOnLength(
+            of: texts, tokenizer: tokenizer)
+    }
+
     /// Prepares several texts; shorter ones are filled with the padding token.
     ///
     /// - Throws: ``TransformError`` for no text.

@@ -1,28 +1,9 @@
 import Foundation
+import Media
 import Tensors
 
-/// A box in a picture by its corners, in pixels.
-public struct BoxCorners: Sendable, Hashable {
-    /// The left edge.
-    public var left: Float
-    /// The upper edge.
-    public var top: Float
-    /// The right edge.
-    public var right: Float
-    /// The lower edge.
-    public var bottom: Float
-
-    /// A box.
-    public init(left: Float, top: Float, right: Float, bottom: Float) {
-        self.left = left
-        self.top = top
-        self.right = right
-        self.bottom = bottom
-    }
-
-    /// Whether it covers nothing.
-    public var isEmpty: Bool { !(right > left && bottom > top) }
-}
+/// A box in a picture by its corners, in pixels, as it is moved and drawn.
+public typealias BoxCorners = PictureBox<Float>
 
 /// What is to be found in a picture: boxes, and which words of the caption speak of each.
 public struct DetectionTarget: Sendable {

@@ -11,14 +11,19 @@ import Tensors
 ///   - source: the file, or a part of one.
 ///   - isUpright: whether the rotation and mirroring that the file asks for are applied.
 /// - Returns: `[height, width, 3]`, `uint8`.
-/// - Throws: ``MediaError`` as ``VideoReader/init(_:options:)``.
+/// - Throws: ``MediaError`` as ``VideoReader/init(_:options:)``; `.damaged` for a still picture that is cut off.
 public func readImage(_ source: MediaSource, isUpright: Bool = false) throws -> Tensor {
     var options = VideoReader.Options()
     options.appliesOrientation = isUpright
     options.ignoresTransparency = true
     options.threadCount = 1
-    guard let frame = try VideoReader(source, options: options).nextFrame() else {
+    let reader = try VideoReader(source, options: options)
+    guard let frame = try reader.nextFrame() else {
         throw MediaError(.noFrames, "\(source.name) holds no picture.")
+    }
+    // What is missing of a picture is gray, which a model would take for what is there.
+    if reader.info.isStill, try reader.nextFrame() == nil, reader.report.isTruncated {
+        throw MediaError(.damaged, "\(source.name) is cut off: a part of the picture is missing.")
     }
     return frame.pixels
 }

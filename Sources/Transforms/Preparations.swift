@@ -305,6 +305,19 @@ public struct TextPreparation: Sendable, Hashable {
         return .object(object)
     }
 
+    /// Says how many of some texts are longer than what a model reads; `nil` where none is.
+    public func noteOnLength(of texts: [String], tokenizer: any Tokenizer) -> String? {
+        guard let contextLength else { return nil }
+        let room = contextLength - (kind == .bert && !addsSeparator ? 1 : 2)
+        let long = texts.count { text in
+            let plain = removesPunctuation ? BERTTextTransform.withoutPunctuation(text) : text
+            return tokenizer.encodePrompt(plain).count > room
+        }
+        guard long > 0 else { return nil }
+        return "\(long) of \(texts.count) texts \(long == 1 ? "is" : "are") longer than the \(room) tokens that the "
+            + "model reads; the rest is left out."
+    }
+
     /// The ids of texts, filled to one length: `[texts, length]`, `int64`, and 1 where a token stands, 0 for filling.
     ///
     /// - Throws: ``TransformError`` for no text, or a tokenizer of another kind.

@@ -57,6 +57,14 @@ public final class EmbeddingModel {
                 "\(path) has no \(pretrained.tokenizer == nil ? "tokenizer" : "'preprocessing.text'"), so that texts "
                     + "cannot be prepared.")
         }
+        if encoder is CLIP {
+            // The text encoder looks where a text has its largest id, which has to be its end.
+            guard let tokenizer = tokenizer as? CLIPTokenizer, tokenizer.endID == tokenizer.vocabularySize - 1 else {
+                throw UnderstandingError(
+                    "A CLIP reads a text at its largest id, and in the tokenizer of \(path) (\(tokenizer.name)) that is not "
+                        + "the end of a text; give it a tokenizer of the kind clip whose last id is the end.")
+            }
+        }
         guard encoder.sight == .image ? preprocessing.image != nil : preprocessing.video != nil else {
             throw UnderstandingError("The config.json of \(path) lacks 'preprocessing.\(encoder.sight.rawValue)'.")
         }
@@ -83,15 +91,24 @@ public final class EmbeddingModel {
 
     /// The embeddings of texts, `[texts, width]`, rows of length 1.
     ///
-    /// - Throws: ``TransformError`` for no text, ``ModelError`` for ids that do not fit the model.
+    /// - Throws: ``UnderstandingError`` for an empty text, ``TransformError`` for none, ``ModelError`` for ids that do not
+    ///   fit the model.
     public func embed(texts: [String], batch: Int = 32) throws -> Tensor {
-        try withoutGradients {
+        guard texts.allSatisfy({ $0.contains { !$0.isWhitespace } }) else {
+            throw UnderstandingError("A text is empty; say in words what it is about.")
+        }
+        return try withoutGradients {
             let parts = try stride(from: 0, to: max(texts.count, 1), by: batch).map { start in
                 let some = Array(texts[start..<min(start + batch, texts.count)])
                 return try encoder.embed(ids: textPreparation(some, tokenizer: tokenizer).ids, .inference)
             }
             return concatenated(parts)
         }
+    }
+
+    /// Says how many of some texts are longer than what the model reads; `nil` where none is.
+    public func noteOnLength(of texts: [String]) -> String? {
+        textPreparation.noteOnLength(of: texts, tokenizer: tokenizer)
     }
 
     /// The embeddings of pictures or clips that were prepared, `[inputs, width]`, rows of length 1.

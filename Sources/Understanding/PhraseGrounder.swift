@@ -47,6 +47,11 @@ public final class PhraseGrounder {
                 "\(path) needs RoBERTa's tokenizer (vocab.json and merges.txt), whose tokens know their characters; found: "
                     + "\(pretrained.tokenizer?.name ?? "none").")
         }
+        guard tokenizer.padID == Int(PaddedText.paddingID) else {
+            throw UnderstandingError(
+                "The tokenizer of \(path) has the <pad> \(tokenizer.padID), and an MDETR takes \(PaddedText.paddingID) for "
+                    + "padding.")
+        }
         guard tokenizer.vocabularySize <= found.configuration.text.embeddings.vocabulary else {
             throw UnderstandingError(
                 "The tokenizer of \(path) has \(tokenizer.vocabularySize) ids where the model reads "
@@ -57,6 +62,9 @@ public final class PhraseGrounder {
         text = try RoBERTaTextTransform(tokenizer: tokenizer, maximumLength: min(longest, found.configuration.classes))
         pretrained.module.packForInference()
     }
+
+    /// Says whether a caption is longer than what the model reads; `nil` where it is not.
+    public func noteOnLength(of caption: String) -> String? { text.noteOnLength(of: [caption]) }
 
     /// The most probable boxes of each phrase, the best first.
     ///

@@ -104,6 +104,14 @@ public final class QuestionAnswerer {
         PreparedPicture(pixels: try image(readImage(source)))
     }
 
+    /// Says how many of some questions are longer than what the model reads; `nil` where none is.
+    public func noteOnLength(of questions: [String]) -> String? {
+        switch kind {
+        case .list(_, _, _, let text, let tokenizer): text.noteOnLength(of: questions, tokenizer: tokenizer)
+        case .heads(let heads): heads.text.noteOnLength(of: questions)
+        }
+    }
+
     /// The most probable answers to questions, the best first.
     ///
     /// - Parameters:
@@ -150,7 +158,7 @@ private struct HeadedAnswers {
     private static let (kindHead, prefix) = ("answer_type", "answer_")
 
     private let model: MDETRForVQA
-    private let text: RoBERTaTextTransform
+    let text: RoBERTaTextTransform
     /// By the heads' names.
     private let answers: [String: [String]]
 

@@ -32,7 +32,8 @@ public struct ZeroShotClassifier {
     ///   - templates: sentences with `{}` where the label goes.
     ///   - scale: what cosines are multiplied by before the softmax; what the model learned, or CLIP's 100.
     ///   - embed: gives the embeddings of texts, `[texts, width]`, rows of length 1.
-    /// - Throws: ``UnderstandingError`` for fewer than two labels, one named twice, or a template without `{}`.
+    /// - Throws: ``UnderstandingError`` for fewer than two labels, one named twice, a template without `{}`, or labels whose
+    ///   sentences do not differ in what the model reads.
     public init(
         labels: [String], templates: [String] = Self.templates, scale: Double = 100,
         embed: ([String]) throws -> Tensor
@@ -54,6 +55,12 @@ public struct ZeroShotClassifier {
         let embeddings = try embed(sentences)
         directions = embeddings.reshaped(to: [labels.count, templates.count, embeddings.shape[1]])
             .mean(axes: [1]).unitVectors()
+        let (values, width) = (directions.scalars(Float.self), directions.shape[1])
+        if (1..<labels.count).allSatisfy({ values[$0 * width..<($0 + 1) * width] == values[0..<width] }) {
+            throw UnderstandingError(
+                "All labels are the same to the model: what it reads of their sentences does not differ, which happens "
+                    + "where the label stands behind the end of what it reads.")
+        }
     }
 
     /// The most probable labels of each embedding, the best first.

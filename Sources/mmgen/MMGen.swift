@@ -49,11 +49,13 @@ struct MMGen: ParsableCommand {
     }
 
     private static func exitForParser(_ error: any Error) -> Never {
-        guard exitCode(for: error) == .validationFailure else { exit(withError: error) }
+        let code = exitCode(for: error)
+        guard code != .success else { exit(withError: error) }
         let full = fullMessage(for: error)
         // The parser's own first word is replaced by the program's name, as in every other message.
         let text = full.hasPrefix("Error: ") ? String(full.dropFirst("Error: ".count)) : full
-        Console.writeError("mmgen: \(text)")
-        Foundation.exit(ExitCode.validationFailure.rawValue)
+        // Who throws a mere exit code has said what is wrong.
+        if !text.isEmpty { Console.writeError("mmgen: \(text)") }
+        Foundation.exit(code.rawValue)
     }
 }

@@ -1,6 +1,8 @@
 import Checkpoints
 import Foundation
 import JSON
+import Media
+import Tensors
 import Testing
 
 /// A CLIP that learned three colours in seconds, and the verbs that use it.
@@ -88,6 +90,23 @@ import Testing
         for length in rows.squared().sum(axes: [1]).scalars(Float.self) { #expect(abs(length - 1) < 1e-5) }
     }
 
+    @Test("inputs that cannot be read are named, the others have their rows, and the exit code says so")
+    func partly() throws {
+        try folder.write("no picture", to: "broken.png")
+        // A line of pixels that would be 160,000 pixels wide.
+        try folder.data("pictures/0.png").write(to: URL(fileURLWithPath: folder.file("fine.picture")))
+        try Clip(pixels: .zeros([1, 1, 5000, 3], dtype: .uint8), frameRate: 1).write(
+            to: URL(fileURLWithPath: folder.file("flat.png")))
+        let result = try run(
+            "embed", "broken.png", "pictures/0.png", "flat.png", "fine.picture", "-o", "some.safetensors", "--model",
+            "run/model")
+        #expect(result.code == 2 && result.errors.contains("2 of 4 inputs failed"), "\(result.errors)")
+        #expect(result.errors.contains("'flat.png'") && result.errors.contains("'broken.png'"), "\(result.errors)")
+        let file = try CheckpointReader.open(folder.file("some.safetensors"))
+        #expect(file["embeddings"]?.shape == [2, 16])
+        #expect(file.metadata["names"] == "[\"pictures/0.png\",\"fine.picture\"]")
+    }
+
     @Test("a run that is stopped and resumed writes the same model")
     func resume() throws {
         let started = try run(
@@ -104,6 +123,8 @@ import Testing
     @Test("what cannot be done is refused in a sentence, and nothing is written")
     func refusals() throws {
         try folder.write("no picture", to: "broken.png")
+        try FileManager.default.createDirectory(atPath: folder.file("kept"), withIntermediateDirectories: true)
+        let long = Array(repeating: "word", count: 10_000).joined(separator: " ")
         let cases: [([String], String)] = [
             (["classify", "pictures", "--labels", "red"], "two labels or more"),
             (["classify", "pictures"], "Give --labels"),
@@ -113,6 +134,15 @@ import Testing
             (["embed", "broken.png", "-o", "out.safetensors"], "could be read"),
             (["embed", "pictures", "-o", "out.txt"], ".safetensors or .jsonl"),
             (["retrieve", "red", "--in", "nowhere"], "There is no folder"),
+            (["retrieve", " ", "--in", "pictures"], "A text is empty"),
+            (["embed", "--text", "", "-o", "out.safetensors"], "A text is empty"),
+            (["retrieve", "red", "--in", "pictures", "--index", "kept"], "holds no index"),
+            (["retrieve", "red", "--in", "pictures", "--index", "nowhere/index"], "there is no folder"),
+            (["embed", "pictures", "-o", "nowhere/out.safetensors"], "there is no folder"),
+            (["retrieve", "broken.png", "--in", "pictures"], "is not a picture"),
+            (["classify", "pictures", "--labels", "a,b", "--template", long + " {}"], "All labels are the same"),
+            (["answer", "missing.jsonl"], "There is no file"),
+            (["ground", "pictures/0.png", "a square", "-o", "found.tiff"], "must end with .png"),
             (["ground", "pictures/0.png", "a square"], "finds nothing in pictures"),
         ]
         for (arguments, sentence) in cases {
@@ -120,6 +150,8 @@ import Testing
             #expect(result.code != 0)
             #expect(result.errors.contains(sentence), "\(arguments): \(result.errors)")
         }
+        let texts = try run("embed", "--text", long, "--text", "red", "-o", "texts.jsonl", "--model", "run/model")
+        #expect(texts.code == 0 && texts.errors.contains("1 of 2 texts is longer than the 6 tokens"), "\(texts.errors)")
         let other = try run("classify", "pictures", "--labels", "a,b", "--model", TinyModel.path("video"))
         #expect(other.code == 1 && other.errors.contains("does not embed"), "\(other.errors)")
         #expect(!FileManager.default.fileExists(atPath: folder.file("out.safetensors")))

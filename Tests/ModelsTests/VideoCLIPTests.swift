@@ -46,6 +46,27 @@ private func call(texts: Tensor, videos: Tensor) throws -> [String: Tensor] {
         #expect(try call(texts: ids, videos: clip)["embeddings_b"]?.shape == [1, 4])
     }
 
+    @Test("running statistics take the stated share of each batch, and S3D's own of 0.001 otherwise")
+    func runningStatistics() throws {
+        func means(_ sizes: JSONObject) throws -> [Float] {
+            var config = small
+            config["video_model_config"] = .object(sizes)
+            config["video_pretrained"] = false
+            let results = try ForwardDoor.run(
+                ForwardDoor.Request(
+                    name: "videoclip", config: config,
+                    inputs: ["features_a": concatenated([ids, ids]), "features_b": concatenated([clip, clip * 2])],
+                    mode: .train))
+            let key = try #require(results.keys.first { $0.hasSuffix("features.0.0.1.running_mean") })
+            return try #require(results[key]).scalars(Float.self)
+        }
+        var quick = video
+        quick["norm_momentum"] = 0.5
+        let (published, stated) = (try means(video), try means(quick))
+        #expect(published.contains { $0 != 0 })
+        for (own, other) in zip(published, stated) { #expect(abs(other - 500 * own) <= 1e-4 * abs(other)) }
+    }
+
     @Test("texts that are too long or hold other ids are refused")
     func wrongTexts() {
         #expect(

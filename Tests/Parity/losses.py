@@ -27,6 +27,8 @@ if __name__ == "__main__":
          note="the peer clamps the parameter in place before use; its gradient is taken at the clamped value")
     case("ContrastiveLossWithTemperature-mugen", "ContrastiveLossWithTemperature",
          dict(logit_scale=0.07, logit_scale_max=math.log(100)), both)
+    case("ContrastiveLossWithTemperature-smoothed", "ContrastiveLossWithTemperature", {}, both,
+         args=dict(cross_entropy_kwargs=dict(label_smoothing=0.1)))
     case("ReconstructionLoss", "ReconstructionLoss", {},
          lambda: dict(pred=randn(2, 4, 6), target=randn(2, 4, 6), mask=torch.tensor([[1, 0, 1, 1], [0, 0, 1, 0]])))
     case("ReconstructionLoss-plain", "ReconstructionLoss", dict(normalize_target=False),

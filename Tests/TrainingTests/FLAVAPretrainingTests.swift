@@ -45,12 +45,12 @@ import Testing
             "codebook": .string(data.path("codebook.safetensors")), "texts": .string(data.path("texts.txt")),
             "text": ["context_length": 12, "vocabulary_size": 200],
             "masking": [
-                "patch_share": 0.5, "block_share": 0.25, "mlm_probability": 0.3, "itm_probability": 0.4,
+                "patch_share": 0.5, "block_share": 0.25, "mlm_probability": 0.3, "itm_probability": 0.1,
             ],
             "data": ["path": .string(data.manifest), "validation_share": 0.2],
             "training": [
-                "steps": 120, "batch_size": 12, "learning_rate": 0.01, "warmup_steps": 10, "ema_decay": 0,
-                "log_every": 20, "evaluate_every": 120,
+                "steps": 200, "batch_size": 12, "learning_rate": 0.003, "warmup_steps": 10, "ema_decay": 0,
+                "log_every": 20, "evaluate_every": 200,
             ],
         ]
         for (key, value) in more.members { object[key] = value }
@@ -90,7 +90,7 @@ import Testing
         let kept = try #require(task.module.stateDictionary["image_codebook.encoder.blocks.output.conv.w"])
         #expect(kept.scalars(Float.self) == codes.scalars(Float.self))
         let samples = try JSONValue.parse(
-            String(contentsOfFile: place.file("samples/step-00000120.json"), encoding: .utf8))
+            String(contentsOfFile: place.file("samples/step-00000200.json"), encoding: .utf8))
         #expect((samples.arrayValue?.count ?? 0) > 0 && samples.arrayValue?[0]["hidden"]?.stringValue != nil)
 
         let model = try PretrainedModel(contentsOf: place.folder.modelPath)
@@ -287,7 +287,7 @@ import Testing
             (["data": ["path": ""]], ["texts"], "No data was named"),
             ([:], ["codebook"], "Pictures need a codebook"),
             (["codebook": .string(data.path("texts.txt"))], [], "texts.txt"),
-            (["texts": "/nowhere.txt"], [], "/nowhere.txt cannot be read"),
+            (["texts": "/nowhere.txt"], [], "There is no file /nowhere.txt"),
             (["init_from": .string(data.folder.path)], [], "config.json"),
             (["arguments": .object(narrow)], [], "'multimodal_hidden_size'"),
         ] as [(JSONObject, [String], String)] {

@@ -41,7 +41,7 @@ import Understanding
                     let value = first ? 500 + place : 3000 - place + index
                     return [UInt8(value >> 8), UInt8(value & 255)]
                 }
-                try Data(Array("P5 16 16 65535\n".utf8) + depth).write(
+                try Data(Array("P5\n16 16\n65535\n".utf8) + depth).write(
                     to: folder.appendingPathComponent("rgbd\(index).pgm"))
                 add(
                     [
@@ -81,11 +81,20 @@ import Understanding
         return try OmnivoreRecipe(JSONFields(settings, source: "the test"))
     }
 
-    private func run(_ recipe: OmnivoreRecipe, in folder: RunFolder, resumes: Bool = false) throws -> OmnivoreTask {
+    private func run(
+        _ recipe: OmnivoreRecipe, in folder: RunFolder, resumes: Bool = false, stopsAfter limit: Int = .max
+    ) throws -> OmnivoreTask {
         try folder.exclusively(newRun: resumes ? nil : recipe.json) {
             let place = TrainingPlace(folder: folder, isBegun: resumes)
             let task = try #require(try recipe.prepare(place)() as? OmnivoreTask)
-            _ = try Trainer(task, settings: recipe.training, folder: folder).run(resumes: resumes)
+            var asked = 0
+            _ = try Trainer(
+                task, settings: recipe.training, folder: folder,
+                shouldStop: {
+                    asked += 1
+                    return asked > limit
+                }
+            ).run(resumes: resumes)
             return task
         }
     }
@@ -139,24 +148,25 @@ import Understanding
     @Test("a run that is resumed ends with the bits of one that was not")
     func resumes() throws {
         let sights = try Sights()
-        func settings(_ steps: Int) -> (inout JSONObject) -> Void {
-            { object in
-                object["augment"] = ["mixup": 0.8, "cutmix": 1, "erase": 0.3, "mirror": false]
-                object["loss"] = ["smoothing": 0.1]
-                object["training"] = [
-                    "steps": .integer(steps), "batch_size": 4, "accumulation": 2, "learning_rate": 0.01,
-                    "evaluate_every": 2, "checkpoint_every": 3, "schedule": "constant",
-                ]
+        let recipe = try recipe(sights) { object in
+            object["augment"] = ["mixup": 0.8, "cutmix": 1, "erase": 0.3, "mirror": false]
+            object["loss"] = ["smoothing": 0.1]
+            object["training"] = [
+                "steps": 7, "batch_size": 4, "accumulation": 2, "learning_rate": 0.01, "evaluate_every": 2,
+                "checkpoint_every": 3,
+            ]
+        }
+        let whole = try run(recipe, in: RunFolder(sights.folder.appendingPathComponent("whole").path))
+        for stop in [1, 3, 5] {
+            let folder = RunFolder(sights.folder.appendingPathComponent("parts-\(stop)").path)
+            _ = try run(recipe, in: folder, stopsAfter: stop)
+            let parts = try run(recipe, in: folder, resumes: true)
+            let (a, b) = (whole.module.stateDictionary, parts.module.stateDictionary)
+            #expect(a.keys.sorted() == b.keys.sorted())
+            for (key, value) in a where value.dtype == .float32 {
+                #expect(b[key]?.scalars(Float.self) == value.scalars(Float.self), "stopped after \(stop): \(key)")
             }
         }
-        let whole = try run(
-            recipe(sights, settings(7)), in: RunFolder(sights.folder.appendingPathComponent("whole").path))
-        let folder = RunFolder(sights.folder.appendingPathComponent("parts").path)
-        _ = try run(recipe(sights, settings(3)), in: folder)
-        let parts = try run(recipe(sights, settings(7)), in: folder, resumes: true)
-        let (a, b) = (whole.module.stateDictionary, parts.module.stateDictionary)
-        #expect(a.keys.sorted() == b.keys.sorted())
-        for (key, value) in a { #expect(b[key]?.scalars(Float.self) == value.scalars(Float.self), "\(key)") }
     }
 
     @Test("a head whose classes are the same goes on, others begin anew, and the trunk is the same")
@@ -181,7 +191,7 @@ import Understanding
         try FileManager.default.createDirectory(atPath: other.path, withIntermediateDirectories: true)
         let made = try next.prepare(TrainingPlace(folder: other))()
         let (a, b) = (first.module.stateDictionary, made.module.stateDictionary)
-        for (key, value) in b where !key.hasPrefix("heads.image") {
+        for (key, value) in b where !key.hasPrefix("heads.image") && value.dtype == .float32 {
             #expect(a[key]?.scalars(Float.self) == value.scalars(Float.self), "\(key)")
         }
         #expect(b["heads.image.weight"]?.shape[0] == 3 && b["heads.video.1.weight"]?.shape[0] == 2)
@@ -246,7 +256,7 @@ import Understanding
         #expect(refusal { $0["data"] = ["size": [16, 32]] }.contains("two equal sides, not 16 and 32"))
         #expect(refusal { $0["resize"] = 12 }.contains("cannot be cut out"))
         #expect(refusal { $0["arguments"] = ["heads": ["image": 3]] }.contains("the classes of the data decide them"))
-        #expect(refusal { $0["arguments"] = ["embed_dim": 9] }.contains("num_heads"))
+        #expect(refusal { $0["arguments"] = ["embed_dim": 10] }.contains("num_heads"))
         #expect(refusal { $0["sampling"] = ["image": 0, "video": 0, "rgbd": 0] }.contains("nothing to train on"))
         #expect(refusal { $0["sampling"] = ["depth": 1] }.contains("'sampling.depth' is not an option"))
         let silent = try data(#"{"image": "image0.png"}"#)

@@ -84,6 +84,67 @@ import Testing
         #expect(zip((before - 0.25).scalars(Float.self), layer.weight.detached.scalars(Float.self)).allSatisfy(==))
     }
 
+    /// Two parts, one with a norm, as `a.0.weight`, `a.1.weight`, `a.1.bias`, `b.weight`, `b.bias`.
+    private final class Parts: Module {
+        let a = Sequential([Linear(2, 2, bias: false, key: RandomKey(seed: 1)), LayerNorm(2)])
+        let b = Linear(2, 3, key: RandomKey(seed: 2))
+    }
+
+    @Test("parts learn at rates of their own, and vectors need not decay")
+    func groups() throws {
+        var settings = OptimizerSettings()
+        try settings.read(
+            JSONFields(
+                [
+                    "optimizer": "sgd", "momentum": 0, "weight_decay": 0.5, "decays_vectors": false,
+                    "rate_shares": ["a": 0.5, "a.1": 0.25, "weight": 1],
+                ], source: "test"))
+        let parts = Parts()
+        let rules = settings.rules(parts)
+        #expect(
+            rules.mapValues(\.rateShare) == [
+                "a.0.weight": 1, "a.1.weight": 1, "a.1.bias": 0.25, "b.weight": 1, "b.bias": 1,
+            ])
+        #expect(rules.filter { $0.value.decays }.keys.sorted() == ["a.0.weight", "b.weight"])
+        settings.rateShares = [.init("a", 0.5), .init("a.1", 0.25)]
+        #expect(
+            settings.rules(parts).mapValues(\.rateShare) == [
+                "a.0.weight": 0.5, "a.1.weight": 0.25, "a.1.bias": 0.25, "b.weight": 1, "b.bias": 1,
+            ])
+        // A step of 1 against a gradient of 1 and half of the weight, each part by its share.
+        let before = parts.stateDictionary.mapValues { $0.detached }
+        settings.make(parts).update(before.mapValues { Tensor.ones($0.shape) }, rate: 1)
+        for (key, share, decay) in [
+            ("a.0.weight", 0.5, 0.5), ("a.1.weight", 0.25, 0), ("a.1.bias", 0.25, 0), ("b.weight", 1, 0.5),
+            ("b.bias", 1, 0),
+        ] {
+            let (old, new) = (try #require(before[key]), try #require(parts.stateDictionary[key]))
+            for (x, y) in zip(old.scalars(Float.self), new.scalars(Float.self)) {
+                #expect(abs(Double(y) - (Double(x) - share * (1 + decay * Double(x)))) < 1e-6, "\(key)")
+            }
+        }
+        try settings.check(parts)
+        settings.rateShares = [.init("a.2", 0.5)]
+        #expect(throws: TrainingError.self) { try settings.check(parts) }
+    }
+
+    @Test("a rate of a part, or a share that is none, is refused by name")
+    func wrongShares() throws {
+        for (value, key) in [
+            (["a": "x"], "'rate_shares.a'"), (["a": -1], "'rate_shares.a'"), ([1], "'rate_shares'"),
+        ] as [(JSONValue, String)] {
+            var settings = OptimizerSettings()
+            let error = #expect(throws: CheckpointError.self) {
+                try settings.read(JSONFields(["rate_shares": value], source: "test"))
+            }
+            #expect(error?.message.contains(key) == true, "\(String(describing: error))")
+        }
+        let place = try RunPlace()
+        let settings = settings(.adamw) { $0.rateShares = [.init("nowhere", 0.1)] }
+        let error = #expect(throws: TrainingError.self) { try place.train(LineTask(), settings) }
+        #expect(error?.message.contains("'nowhere', which is no part of the model") == true)
+    }
+
     @Test("the step schedule multiplies the rate after the warm-up")
     func schedule() {
         let rates = LearningRateSchedule(

@@ -23,6 +23,28 @@ struct DecodingTests {
         #expect(largest(try Self.read(name), try Reference.tensor("decoded/\(name)")) == 0)
     }
 
+    @Test("a picture that is cut off is refused, and what lies behind its end is nobody's business")
+    func cutOff() throws {
+        let url = Reference.folder.appendingPathComponent("pictures").appendingPathComponent("full.jpg")
+        let bytes = try Data(contentsOf: url)
+        let file = FileManager.default.temporaryDirectory.appendingPathComponent("\(UUID()).jpg")
+        defer { try? FileManager.default.removeItem(at: file) }
+        func read(_ bytes: Data) throws -> Tensor {
+            try bytes.write(to: file)
+            return try readImage(MediaSource(file))
+        }
+        for share in [0.5, 0.75, 0.95] {
+            let error = #expect(throws: MediaError.self) {
+                try read(bytes.prefix(Int(Double(bytes.count) * share)))
+            }
+            #expect(error?.code == .damaged)
+            #expect(error?.message.contains("is cut off") == true)
+        }
+        // As phones do that add a film.
+        let more = try read(bytes + Data(repeating: 7, count: 100_000))
+        #expect(largest(more, try read(bytes)) == 0)
+    }
+
     // Where colours are stored at half the size, decoders differ in how they enlarge them; the pictures here are waves a few
     // pixels long, which is as bad as it gets.
     @Test(

@@ -121,6 +121,13 @@ struct PhraseGrounderTests {
         let clip = try directory(tokenizer: .clip, vocabulary: 700)
         defer { remove(clip) }
         #expect(message { _ = try PhraseGrounder(contentsOf: clip) }.contains("needs RoBERTa's tokenizer"))
+        let padded = try directory()
+        defer { remove(padded) }
+        let table = URL(fileURLWithPath: padded).appendingPathComponent("tokenizer/vocab.json")
+        let text = try String(contentsOf: table, encoding: .utf8)
+        try text.replacing("</s>", with: "<x>").replacing("<pad>", with: "</s>").replacing("<x>", with: "<pad>")
+            .write(to: table, atomically: true, encoding: .utf8)
+        #expect(message { _ = try PhraseGrounder(contentsOf: padded) }.contains("has the <pad> 2"))
         let small = try directory(vocabulary: 100)
         defer { remove(small) }
         #expect(message { _ = try PhraseGrounder(contentsOf: small) }.contains("ids where the model reads 100"))

@@ -77,9 +77,11 @@ struct ZeroShotClassifierTests {
     @Test("A direction is that of the mean of a label's sentences")
     func directions() throws {
         let classifier = try ZeroShotClassifier(
-            labels: ["x", "key"], templates: ["{}", "a ball or {}"], embed: embed)
+            labels: ["x", "key", "ball"], templates: ["{}", "a ball or {}"], embed: embed)
         let expected = Float(0.5).squareRoot()
-        for value in classifier.directions.scalars(Float.self) { #expect(abs(value - expected) < 1e-6) }
+        let values = classifier.directions.scalars(Float.self)
+        for value in values.prefix(4) { #expect(abs(value - expected) < 1e-6) }
+        #expect(values.suffix(2) == [1, 0])
     }
 
     @Test(

@@ -8,8 +8,9 @@ A clip is 16 frames of 96x96 pixels at 8 frames a second. Frame 0 is the start, 
 and after the mission's end the last frame repeats. Clips are stored without loss (H.264, RGB, quantizer 0), because a
 reconstruction can be judged no better than its ground truth. The same --seed gives the same set.
 
-Written: `clips/NNNNN.mp4`, `manifest.jsonl` (a line per clip: file, caption, split, mission, objects, agent, steps, seed)
-and `prompts.txt` (every sentence once, the held-out ones last).
+Written: `clips/NNNNN.mp4`, `manifest.jsonl` (a line per clip: file, caption, split, mission, objects, agent, route: its
+places [x, y, direction] from the first frame to the mission's end, steps, seed) and `prompts.txt` (every sentence once, the
+held-out ones last).
 Splits: `train`; `validation` (other layouts, same sentences); `heldout` (sentences that training never sees).
 
 Needs: minigrid (MIT licence), numpy, and the ffmpeg command.
@@ -83,6 +84,11 @@ def objects_of(env):
     return found
 
 
+def place_of(env):
+    """Where the agent stands and looks: [x, y, direction]."""
+    return [int(env.agent_pos[0]), int(env.agent_pos[1]), int(env.agent_dir)]
+
+
 def play(mission, seed):
     """One mission from one seed: (frames `[FRAMES, height, width, 3]`, facts), or None if it does not fit into a clip."""
     choose = random.Random(seed)
@@ -92,10 +98,8 @@ def play(mission, seed):
     env.reset(seed=seed)
     bot = BabyAIBot(env)
 
-    facts = {
-        "objects": objects_of(env),
-        "agent": {"x": int(env.agent_pos[0]), "y": int(env.agent_pos[1]), "direction": int(env.agent_dir)},
-    }
+    route = [place_of(env)]
+    facts = {"objects": objects_of(env), "agent": dict(zip(("x", "y", "direction"), route[0])), "route": route}
     frames = [render(env)]
     action = None
     for _ in range(FRAMES - 1):
@@ -104,6 +108,7 @@ def play(mission, seed):
             return None  # began at its end: nothing to see
         _, reward, terminated, _, _ = env.step(action)
         frames.append(render(env))
+        route.append(place_of(env))
         if terminated:
             break
         if env.carrying is not None:

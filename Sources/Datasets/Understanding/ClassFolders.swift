@@ -12,7 +12,7 @@ extension UnderstandingDataset {
         var extensions: Set<String> {
             switch self {
             case .pictures: ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp"]
-            case .videos: ["mp4", "avi", "m4v", "mov", "mkv", "webm", "mpg", "mpeg"]
+            case .videos: ["mp4", "avi", "m4v", "mov", "mkv", "webm", "mpg", "mpeg", "gif"]
             }
         }
     }

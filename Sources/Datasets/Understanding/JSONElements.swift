@@ -29,7 +29,7 @@ struct JSONElements {
     /// - Throws: ``DatasetError`` with code `.notFound`.
     init(_ url: URL) throws {
         guard let data = try? Data(contentsOf: url, options: .mappedIfSafe) else {
-            throw DatasetError(.notFound, "\(url.path) cannot be read.")
+            throw DatasetError.unread(url)
         }
         self.url = url
         self.data = data

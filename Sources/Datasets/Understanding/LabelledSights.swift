@@ -15,8 +15,7 @@ extension UnderstandingSample {
     public var kind: SightKind {
         if depth != nil { return .rgbd }
         let ending = file.pathExtension.lowercased()
-        return UnderstandingDataset.FolderContent.videos.extensions.contains(ending) || ending == "gif"
-            ? .video : .image
+        return UnderstandingDataset.FolderContent.videos.extensions.contains(ending) ? .video : .image
     }
 }
 

@@ -187,9 +187,12 @@ final class AttentionPool2d: Module {
     let qProj: Linear
     let vProj: Linear
     let cProj: Linear
-    /// The number of places of a map.
-    let places: Int
+    /// Height and width of its maps.
+    let grid: Int
     private let heads: Int
+
+    /// The number of places of a map.
+    var places: Int { grid * grid }
 
     /// A layer.
     ///
@@ -215,7 +218,7 @@ final class AttentionPool2d: Module {
         qProj = linear(width, "queries")
         vProj = linear(width, "values")
         cProj = linear(outputs, "result")
-        places = grid * grid
+        self.grid = grid
         self.heads = heads
     }
 

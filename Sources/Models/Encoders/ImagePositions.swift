@@ -1,3 +1,4 @@
+import Checkpoints
 import NeuralNets
 import Tensors
 
@@ -14,8 +15,33 @@ extension TorchvisionVisionTransformer: HasImagePositions {
     }
 }
 
+extension CLIPViTEncoder: HasImagePositions {
+    var imagePositions: (key: String, rows: Int, columns: Int, others: Int) {
+        let side = configuration.imageSize / configuration.patchSize
+        return ("positional_embedding", side, side, 1)
+    }
+}
+
+extension AttentionPool2d: HasImagePositions {
+    var imagePositions: (key: String, rows: Int, columns: Int, others: Int) { ("positional_embedding", grid, grid, 1) }
+}
+
+extension ImageEmbeddings: HasImagePositions {
+    var imagePositions: (key: String, rows: Int, columns: Int, others: Int) {
+        ("position_embeddings", configuration.side, configuration.side, 1)
+    }
+}
+
+extension PatchEmbeddings: HasImagePositions {
+    var imagePositions: (key: String, rows: Int, columns: Int, others: Int) {
+        let grid = configuration.grid
+        return ("position_embeddings", grid.rows, grid.columns, configuration.includesClassToken ? 1 : 0)
+    }
+}
+
 /// A table of positions in a checkpoint that was made for images of another size than a model's.
 struct ForeignPositions {
+    /// The key in the checkpoint.
     let key: String
     /// The patches of the checkpoint's images, which are square, along one side.
     let side: Int
@@ -23,27 +49,36 @@ struct ForeignPositions {
     let columns: Int
     private let others: Int
 
-    /// Those of a checkpoint, for all parts of a model that have such a table.
-    static func all(in weights: [String: Tensor], for module: Module) -> [ForeignPositions] {
-        module.modules.compactMap { key, part in
+    /// Those of a checkpoint, for all parts of a model that have such a table: `[tokens, width]` or `[1, tokens, width]`.
+    ///
+    /// - Parameter renames: what makes the checkpoint's keys the model's.
+    static func all(
+        in weights: [String: Tensor], for module: Module, renames: [StateDictMatcher.Rename] = []
+    ) -> [ForeignPositions] {
+        let keys = Dictionary(
+            weights.keys.map { key in (renames.reduce(key) { $1.applied(to: $0) }, key) },
+            uniquingKeysWith: { first, _ in first })
+        return module.modules.compactMap { place, part in
             guard let part = part as? any HasImagePositions else { return nil }
             let (name, rows, columns, others) = part.imagePositions
-            let whole = key.isEmpty ? name : "\(key).\(name)"
-            guard let table = weights[whole], table.rank == 3, table.shape[0] == 1,
-                table.shape[1] != rows * columns + others, table.shape[1] > others
+            guard let key = keys[place.isEmpty ? name : "\(place).\(name)"], let table = weights[key],
+                table.rank == 2 || table.rank == 3 && table.shape[0] == 1
             else { return nil }
-            let count = table.shape[1] - others
-            let side = Int(Double(count).squareRoot().rounded())
-            return side * side == count
-                ? ForeignPositions(key: whole, side: side, rows: rows, columns: columns, others: others) : nil
+            let tokens = table.shape[table.rank - 2]
+            guard tokens != rows * columns + others, tokens > others else { return nil }
+            let side = Int(Double(tokens - others).squareRoot().rounded())
+            return side * side == tokens - others
+                ? ForeignPositions(key: key, side: side, rows: rows, columns: columns, others: others) : nil
         }
     }
 
     /// The table made to fit: vectors of patches are resampled (bicubic), those of other tokens stay.
     func resized(_ table: Tensor) -> Tensor {
-        let real = table.cast(to: .float32)
-        let patches = real.sliced(1, others..<others + side * side).reshaped(to: [side * side, table.shape[2]])
+        let whole = table.cast(to: .float32)
+        let real = table.rank == 3 ? whole.selected(0, 0) : whole
+        let patches = real.sliced(0, others..<others + side * side)
         let fitting = PositionInterpolation.bicubic(patches, from: (side, side), to: (rows, columns))
-        return concatenated([real.sliced(1, 0..<others), fitting.unsqueezed(0)], axis: 1)
+        let result = others == 0 ? fitting : concatenated([real.sliced(0, 0..<others), fitting])
+        return table.rank == 3 ? result.unsqueezed(0) : result
     }
 }

@@ -22,6 +22,8 @@ public final class S3D: Module {
         ]
         /// Frames, rows and columns of the last maps that are averaged.
         public var head = [2, 7, 7]
+        /// The share of a batch's statistics in the running ones after it: so few that these need thousands of steps.
+        public var normMomentum = 0.001
 
         /// The published sizes.
         public init() {}
@@ -82,6 +84,8 @@ public final class S3D: Module {
             }
         }
         features = Sequential(layers)
+        super.init()
+        for case let (_, norm as BatchNorm) in features.modules { norm.momentum = configuration.normMomentum }
     }
 
     /// `[batch, 3, frames, height, width]`, at least ``Configuration/leastSize``, to `[batch, features]`.
@@ -100,7 +104,7 @@ final class RectifiedConvolution: Module, Layer {
         let geometry = ConvolutionGeometry(kernel: kernel, stride: stride, padFront: kernel.map { ($0 - 1) / 2 })
         convolution = NormalizedConvolution(
             Convolution(inputs, outputs, geometry, bias: false, key: random),
-            BatchNorm(outputs, epsilon: 0.001, momentum: 0.001), keys: ("0", "1"))
+            BatchNorm(outputs, epsilon: 0.001), keys: ("0", "1"))
     }
 
     override var explicitParts: [(key: String, part: Any)]? { convolution.explicitParts }

@@ -67,7 +67,7 @@ extension ModelRegistry {
 
     /// S3D of other sizes than the published ones.
     static func s3d(_ fields: JSONFields) throws -> S3D.Configuration {
-        try fields.accept("stem", "blocks", "head")
+        try fields.accept("stem", "blocks", "head", "norm_momentum")
         var configuration = S3D.Configuration()
         func sizes(_ key: String, _ list: [Int], count: Int) throws -> [Int] {
             guard list.count == count, list.allSatisfy({ (1...(1 << 14)).contains($0) }) else {
@@ -77,6 +77,7 @@ extension ModelRegistry {
         }
         if fields.has("stem") { configuration.stem = try sizes("stem", fields.integers("stem"), count: 2) }
         if fields.has("head") { configuration.head = try fields.window("head", axes: 3) }
+        configuration.normMomentum = try fields.share("norm_momentum", default: configuration.normMomentum)
         if let groups = fields.object["blocks"]?.arrayValue {
             guard groups.count == 3 else { throw fields.mismatch("blocks", mustBe: "three lists of blocks") }
             configuration.blocks = try groups.map { group in

@@ -92,7 +92,8 @@ public final class BatchNorm: Module, Layer {
     @Buffer var runningVar: Tensor
     @Buffer var numBatchesTracked: Tensor
     let epsilon: Double
-    private let momentum: Double
+    /// The share of a batch's statistics in the running ones after it.
+    public var momentum: Double
 
     /// A layer with weight 1, bias 0, mean 0 and variance 1.
     public init(_ channels: Int, epsilon: Double = 1e-5, momentum: Double = 0.1) {

@@ -133,22 +133,6 @@ public struct NamedRecipe: Sendable {
                 ],
             ]),
         NamedRecipe(
-            name: "omnivore",
-            summary:
-                "A small Omnivore from scratch: classes of pictures, clips of 16 frames and depth at 96 x 96 pixels.",
-            settings: [
-                "model": "omnivore",
-                "arguments": [
-                    "embed_dim": 48, "depths": [2, 2, 6], "num_heads": [3, 6, 12], "window_size": [4, 6, 6],
-                    "stochastic_depth_prob": 0.1,
-                ],
-                "data": ["frames": 16, "frame_rate": 8, "size": [96, 96]], "loss": ["smoothing": 0.1],
-                "training": [
-                    "steps": 20_000, "batch_size": 64, "learning_rate": 0.001, "warmup_steps": 1000,
-                    "weight_decay": 0.05,
-                ],
-            ]),
-        NamedRecipe(
             name: "flava-pretraining",
             summary:
                 "A small FLAVA from scratch: pictures of 64 x 64 pixels, captions and texts, by all of its losses.",
@@ -156,7 +140,9 @@ public struct NamedRecipe: Sendable {
                 "model": "flava_model_for_pretraining",
                 "arguments": [
                     "image_size": 64, "patch_size": 8, "image_hidden_size": 256, "image_num_attention_heads": 4,
-                    "image_num_hidden_layers": 6, "image_intermediate_size": 1024, "text_hidden_size": 256,
+                    "image_num_hidden_layers": 6, "image_intermediate_size": 1024,
+                    // Class vectors begin at zero, where a normalization knows no bounds.
+                    "image_layer_norm_eps": 0.001, "multimodal_layer_norm_eps": 0.001, "text_hidden_size": 256,
                     "text_num_attention_heads": 4, "text_num_hidden_layers": 4, "text_intermediate_size": 1024,
                     "multimodal_hidden_size": 256, "multimodal_num_attention_heads": 4,
                     "multimodal_num_hidden_layers": 4, "multimodal_intermediate_size": 1024,
@@ -193,6 +179,22 @@ public struct NamedRecipe: Sendable {
                 "training": [
                     "steps": 10_000, "batch_size": 64, "learning_rate": 0.0003, "warmup_steps": 500,
                     "weight_decay": 0.02, "beta2": 0.98,
+                ],
+            ]),
+        NamedRecipe(
+            name: "omnivore",
+            summary:
+                "A small Omnivore from scratch: classes of pictures, clips of 16 frames and depth at 96 x 96 pixels.",
+            settings: [
+                "model": "omnivore",
+                "arguments": [
+                    "embed_dim": 48, "depths": [2, 2, 6], "num_heads": [3, 6, 12], "window_size": [4, 6, 6],
+                    "stochastic_depth_prob": 0.1,
+                ],
+                "data": ["frames": 16, "frame_rate": 8, "size": [96, 96]], "loss": ["smoothing": 0.1],
+                "training": [
+                    "steps": 20_000, "batch_size": 64, "learning_rate": 0.001, "warmup_steps": 1000,
+                    "weight_decay": 0.05,
                 ],
             ]),
     ]

@@ -162,6 +162,12 @@ extension TrainingSettings {
             "layer_decay", "What a layer's rate is multiplied by for every layer above it; 1: all learn alike.",
             "between 0.0 and 1.0"),
         RecipeKey(
+            "rate_shares",
+            "What the rate is multiplied by in parts of the model, by a part of their parameters' names: {text_encoder: 0.5}.",
+            "an object"),
+        RecipeKey(
+            "decays_vectors", "Whether the decay is also that of vectors: biases, and the weights of norms.", answer),
+        RecipeKey(
             "use_kahan_summation", "With anyprecision_adamw: whether what is lost to rounding is carried on.", answer),
         RecipeKey(
             "momentum_dtype", "With anyprecision_adamw: of its first moment.", "one of \"float32\", \"bfloat16\""),

@@ -97,10 +97,13 @@ extension VQARecipe {
     /// Questions with answers: to learn from, and to measure on.
     private func samples() throws -> (training: [UnderstandingSample], validation: [UnderstandingSample]) {
         guard !data.path.isEmpty else {
-            throw TrainingError(.invalidConfiguration, "No data was named: give a JSONL file of questions.")
+            throw TrainingError(
+                .invalidConfiguration, "No data was named: give a JSONL file of questions, or documents of VQA v2.")
         }
-        let dataset = try UnderstandingDataset.lines(
+        var dataset = try UnderstandingDataset.questions(
             URL(fileURLWithPath: data.path), checksFiles: data.errorRule == .stop)
+        // Nothing is known of the answers of a test set.
+        dataset.samples.removeAll { $0.fields["split"] == "test" && $0.answers.isEmpty }
         if let lacking = dataset.samples.first(where: { $0.question == nil || $0.answers.isEmpty }) {
             throw TrainingError(
                 .invalidData,

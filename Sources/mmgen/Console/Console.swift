@@ -16,7 +16,9 @@ struct PartlyDone: Error, CustomStringConvertible {
     let description: String
 
     /// Says how many failed.
-    init(failed: Int, total: Int) { description = "\(failed) of \(total) inputs failed, the others are done." }
+    init(failed: Int, total: Int) {
+        description = "\(failed) of \(total) inputs failed" + (failed < total ? ", the others are done." : ".")
+    }
 
     /// Says it in a sentence.
     init(sentence: String) { description = sentence }

@@ -77,6 +77,11 @@ struct OutputPlan {
         }
     }
 
+    /// Refuses a file or folder whose own folder is missing, before any work is done for it.
+    static func requireFolder(of output: String) throws {
+        try requireFolder(URL(fileURLWithPath: output).deletingLastPathComponent(), for: output)
+    }
+
     private static func requireFolder(_ folder: URL, for output: String) throws {
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: folder.path, isDirectory: &isFolder), isFolder.boolValue else {

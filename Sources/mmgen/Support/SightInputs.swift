@@ -2,6 +2,7 @@ import Datasets
 import Foundation
 import Media
 import Tensors
+import Transforms
 import Understanding
 
 /// Pictures and clips that a person named: files, folders, manifests and shards.
@@ -46,6 +47,9 @@ struct SightInputs {
 
     let inputs: [Input]
 
+    /// The endings of files that name others or hold them.
+    private static let listExtensions = ["jsonl", "csv", "tar", "txt"]
+
     /// Everything that some paths name, in their order.
     ///
     /// - Throws: ``DatasetError`` for a path that is not there or a manifest that is wrong.
@@ -55,7 +59,9 @@ struct SightInputs {
             var isFolder: ObjCBool = false
             let isThere = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
             let isMedia = Manifest.mediaExtensions.contains(url.pathExtension.lowercased())
-            if isThere, !isFolder.boolValue, isMedia { return [Input(ManifestEntry(url: url))] }
+            // A file of a kind that data sets do not consist of may still be a picture.
+            let isList = Self.listExtensions.contains(url.pathExtension.lowercased())
+            if isThere, !isFolder.boolValue, isMedia || !isList { return [Input(ManifestEntry(url: url))] }
             guard isThere || !isMedia else { throw VerbError("There is no file \(path).") }
             return try Manifest(contentsOf: url).entries.map {
                 Input($0, folder: isFolder.boolValue ? url : url.deletingLastPathComponent())
@@ -110,7 +116,7 @@ struct SightInputs {
             for input in inputs[start..<min(start + batch, inputs.count)] {
                 do {
                     prepared.append((input, try prepare(input)))
-                } catch let error as MediaError {
+                } catch let error where error is MediaError || error is TransformError {
                     progress.clear()
                     console.failure(error, of: input.name)
                     failed += 1

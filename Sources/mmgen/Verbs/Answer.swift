@@ -4,6 +4,7 @@ import Foundation
 import JSON
 import Media
 import Tensors
+import Transforms
 import Understanding
 
 /// `mmgen answer`
@@ -11,15 +12,17 @@ struct Answer: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Answer questions about pictures.",
         discussion: """
-            INPUT is a picture (or a clip, of which the first frame is taken) with one or more questions behind it, or a \
-            JSONL file with an object {image, question} a line. Where the lines have `answers`, the accuracy is printed: a \
-            third for each of ten people who gave the answer, and 1 at the most; also by `question_type`.
+            INPUT is a picture (or a clip, of which the first frame is taken) with one or more questions behind it, a JSONL \
+            file with an object {image, question} a line, or VQA v2's questions (.json, or their folder), with annotations and \
+            pictures beside them. Where `answers` are known, VQA's accuracy is printed: a third for each of nine people who \
+            gave the answer, and 1 at the most, in the mean over ten; also by `answer_type` or `question_type`.
 
               mmgen answer room.png "what color is the ball?" "is there a key?" --model vqa/
               mmgen answer questions.jsonl --split heldout --model vqa/ --top 1 --json
+              mmgen answer v2_OpenEnded_mscoco_val2014_questions.json --model vqa/ --top 1 --json
             """)
 
-    @Argument(help: ArgumentHelp("A picture, or a JSONL file of questions.", valueName: "input"))
+    @Argument(help: ArgumentHelp("A picture, or a file of questions.", valueName: "input"))
     var input: String
 
     @Argument(help: ArgumentHelp("What is asked about the picture, in quotes.", valueName: "question"))
@@ -44,7 +47,12 @@ struct Answer: ParsableCommand {
 
     @OptionGroup(title: "Console") var printing: ConsoleOptions
 
-    private var isList: Bool { input.lowercased().hasSuffix(".jsonl") }
+    private var isList: Bool {
+        var isFolder: ObjCBool = false
+        return ["jsonl", "json"].contains((input as NSString).pathExtension.lowercased())
+            || questions.isEmpty && FileManager.default.fileExists(atPath: input, isDirectory: &isFolder)
+                && isFolder.boolValue
+    }
 
     func validate() throws {
         guard top >= 1 else { throw ValidationError("--top must be at least 1, but is \(top).") }
@@ -55,10 +63,10 @@ struct Answer: ParsableCommand {
             throw ValidationError("--threads must be between 1 and 1024, but is \(threads).")
         }
         if isList, !questions.isEmpty {
-            throw ValidationError("A JSONL file has its own questions; leave the others out.")
+            throw ValidationError("A file of questions has its own; leave the others out.")
         }
         if !isList, questions.isEmpty { throw ValidationError("Ask at least one question about the picture.") }
-        if !isList, split != nil { throw ValidationError("--split is for JSONL files of questions.") }
+        if !isList, split != nil { throw ValidationError("--split is for files of questions.") }
     }
 
     func run() throws {
@@ -66,39 +74,59 @@ struct Answer: ParsableCommand {
         if let threads { Threads.count = threads }
         let asked = try samples()
         let answerer = try QuestionAnswerer(contentsOf: model)
+        if let note = answerer.noteOnLength(of: asked.map { $0.question ?? "" }) { console.note(note) }
         var tally = AnswerTally()
         var results: [JSONValue] = []
         let progress = ProgressLine(console)
         defer { progress.clear() }
         // The picture of the questions before, which is often that of the next one.
-        var last: (file: URL, picture: PreparedPicture)?
+        var last: (file: URL, picture: PreparedPicture?)?
+        var failed = 0
         for start in stride(from: 0, to: asked.count, by: batch) {
-            let some = asked[start..<min(start + batch, asked.count)]
-            let pictures = try some.map { sample -> PreparedPicture in
-                if let last, last.file == sample.file { return last.picture }
-                let picture = try answerer.prepare(MediaSource(sample.file))
-                last = (sample.file, picture)
-                return picture
+            if Interruption.flag.isSet { throw CancellationError() }
+            let all = asked[start..<min(start + batch, asked.count)]
+            let some = try all.compactMap { sample -> (sample: UnderstandingSample, picture: PreparedPicture)? in
+                if last?.file != sample.file {
+                    progress.clear()
+                    last = (sample.file, try picture(of: sample, answerer, console))
+                }
+                return last?.picture.map { (sample, $0) }
             }
-            let answers = try answerer.answers(to: some.map { $0.question ?? "" }, about: pictures, count: top)
+            failed += all.count - some.count
+            let answers = try answerer.answers(
+                to: some.map { $0.sample.question ?? "" }, about: some.map(\.picture), count: top)
             progress.clear()
-            for (sample, guesses) in zip(some, answers) {
+            for (sample, guesses) in zip(some.map(\.sample), answers) {
                 show(sample, guesses, console)
                 results.append(.object(result(sample, guesses)))
                 if let best = guesses.first, !sample.answers.isEmpty {
                     tally.add(
                         WeightedAnswer.credit(of: best.text, among: sample.answers),
-                        kind: sample.fields["question_type"])
+                        kind: sample.fields["answer_type"] ?? sample.fields["question_type"])
                 }
             }
-            progress.update("\(start + some.count)/\(asked.count) questions")
+            progress.update("\(start + all.count)/\(asked.count) questions")
         }
         progress.clear()
         if tally.count > 0 { tally.lines.forEach { console.result($0) } }
-        guard console.isJSON else { return }
-        var report: JSONObject = ["results": .array(results), "answers": .integer(answerer.answerCount)]
-        for (key, value) in tally.json.members { report[key] = value }
-        print(JSONValue.object(report).serialized(pretty: true), terminator: "")
+        if console.isJSON {
+            var report: JSONObject = ["results": .array(results), "answers": .integer(answerer.answerCount)]
+            for (key, value) in tally.json.members { report[key] = value }
+            print(JSONValue.object(report).serialized(pretty: true), terminator: "")
+        }
+        if failed > 0 { throw PartlyDone(failed: failed, total: asked.count) }
+    }
+
+    /// A sample's picture; in a list, one that cannot be read is named, and the others go on.
+    private func picture(
+        of sample: UnderstandingSample, _ answerer: QuestionAnswerer, _ console: Console
+    ) throws -> PreparedPicture? {
+        do {
+            return try answerer.prepare(MediaSource(sample.file))
+        } catch let error where isList && (error is MediaError || error is TransformError) {
+            console.failure(error, of: sample.file.relativePath)
+            return nil
+        }
     }
 
     /// What is asked, in order.
@@ -111,13 +139,13 @@ struct Answer: ParsableCommand {
                 return sample
             }
         }
-        var samples = try UnderstandingDataset.lines(URL(fileURLWithPath: input)).samples
+        var samples = try UnderstandingDataset.questions(URL(fileURLWithPath: input)).samples
         if let split {
             let names = Set(samples.compactMap { $0.fields["split"] }).sorted()
             samples = samples.filter { $0.fields["split"] == split }
             guard !samples.isEmpty else {
                 throw VerbError(
-                    "No line of \(input) has the split '\(split)'; there are: "
+                    "No question of \(input) has the split '\(split)'; there are: "
                         + "\(names.isEmpty ? "none" : names.joined(separator: ", ")).")
             }
         }

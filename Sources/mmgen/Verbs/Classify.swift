@@ -108,7 +108,10 @@ struct Classify: ParsableCommand {
         let labels = try candidates(found.compactMap(stated))
         let classifier = try ZeroShotClassifier(
             labels: labels, templates: template.isEmpty ? ZeroShotClassifier.templates : template, scale: model.scale
-        ) { try model.embed(texts: $0, batch: embedding.batch) }
+        ) { sentences in
+            if let note = model.noteOnLength(of: sentences) { report.console.note(note) }
+            return try model.embed(texts: sentences, batch: embedding.batch)
+        }
         return try SightInputs.forEachBatch(found, model, batch: embedding.batch, report.console) { some, embeddings in
             for (input, guesses) in zip(some, classifier.guesses(embeddings, count: max(top, 5))) {
                 report.add(input.name, guesses, truth: stated(input), among: labels)

@@ -10,8 +10,8 @@ struct Embed: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Turn pictures, clips or texts into embeddings.",
         discussion: """
-            Writes a row of length 1 for each input, in order: a .safetensors file with 'embeddings', [inputs, width], or \
-            .jsonl with an object a line.
+            Writes a row of length 1 for each input, in order: a .safetensors file with 'embeddings', [inputs, width], and the \
+            inputs' names as metadata, or .jsonl with an object a line. Inputs that cannot be read have no row.
 
               mmgen embed photos/ --model clip/ -o photos.safetensors
               mmgen embed --texts captions.txt --model clip/ -o captions.safetensors
@@ -53,13 +53,16 @@ struct Embed: ParsableCommand {
         guard force || !FileManager.default.fileExists(atPath: output) else {
             throw VerbError("\(output) exists already; give --force to replace it.")
         }
+        try OutputPlan.requireFolder(of: output)
         var names: [String] = []
         var rows: [Tensor] = []
         var (failed, total) = (0, 0)
         if inputs.isEmpty {
             names = try text + (texts.map { try PromptOptions.read($0) } ?? [])
             guard !names.isEmpty else { throw VerbError("\(texts ?? "") holds no text.") }
-            rows = [try embedding.load().embed(texts: names, batch: embedding.batch)]
+            let model = try embedding.load()
+            if let note = model.noteOnLength(of: names) { console.note(note) }
+            rows = [try model.embed(texts: names, batch: embedding.batch)]
         } else {
             let found = try SightInputs(inputs).inputs
             total = found.count
@@ -79,7 +82,10 @@ struct Embed: ParsableCommand {
             }
             try AtomicFile.write(lines.joined(), to: output, overwrite: force)
         } else {
-            try SafetensorsWriter.write(["embeddings": embeddings], to: output, overwrite: force)
+            try SafetensorsWriter.write(
+                ["embeddings": embeddings],
+                metadata: ["names": JSONValue.array(names.map { .string($0) }).serialized()], to: output,
+                overwrite: force)
         }
         console.result("\(output)  \(embeddings.shape[0]) embeddings of \(embeddings.shape[1]) numbers")
         if console.isJSON {

@@ -61,8 +61,8 @@ struct Ground: ParsableCommand {
         if let threads, !(1...1024).contains(threads) {
             throw ValidationError("--threads must be between 1 and 1024, but is \(threads).")
         }
-        if let output, try !MediaFormat(destination: URL(fileURLWithPath: output)).isStill {
-            throw ValidationError("\(output) is for videos; pictures are written as .png, .jpg or .webp.")
+        if let output, (try? MediaFormat(destination: URL(fileURLWithPath: output)))?.isStill != true {
+            throw ValidationError("-o must end with .png, .jpg or .webp, but is '\(output)'.")
         }
     }
 
@@ -71,9 +71,11 @@ struct Ground: ParsableCommand {
         if let output, !force, FileManager.default.fileExists(atPath: output) {
             throw VerbError("\(output) exists already; give --force to replace it.")
         }
+        if let output { try OutputPlan.requireFolder(of: output) }
         if let threads { Threads.count = threads }
         let pixels = try readImage(MediaSource(URL(fileURLWithPath: picture)))
         let grounder = try PhraseGrounder(contentsOf: model)
+        if let note = grounder.noteOnLength(of: caption) { console.note(note) }
         let found =
             phrase.isEmpty
             ? try grounder.objects(in: pixels, caption: caption, confidence: confidence)

@@ -53,7 +53,7 @@ struct Retrieve: ParsableCommand {
         guard !index.items.isEmpty else { throw VerbError("\(collection) holds nothing that could be read.") }
         var results: [JSONValue] = []
         for query in queries {
-            let found = index.matches(try self.query(query, model), count: top)[0]
+            let found = index.matches(try self.query(query, model, console), count: top)[0]
             if queries.count > 1 { console.result("\(query):") }
             for match in found { console.result(String(format: "%.3f  ", match.similarity) + match.item.name) }
             results.append([
@@ -71,10 +71,16 @@ struct Retrieve: ParsableCommand {
     }
 
     /// The embedding of a query, `[1, width]`.
-    private func query(_ query: String, _ model: EmbeddingModel) throws -> Tensor {
+    private func query(_ query: String, _ model: EmbeddingModel, _ console: Console) throws -> Tensor {
         let kind = (query as NSString).pathExtension.lowercased()
-        guard Manifest.mediaExtensions.contains(kind) else { return try model.embed(texts: [query]) }
-        guard FileManager.default.fileExists(atPath: query) else { throw VerbError("There is no file \(query).") }
+        var isFolder: ObjCBool = false
+        let isThere = FileManager.default.fileExists(atPath: query, isDirectory: &isFolder)
+        // A text may happen to be a folder's name, or that of a file without an ending.
+        if !isThere || isFolder.boolValue || kind.isEmpty {
+            guard !Manifest.mediaExtensions.contains(kind) else { throw VerbError("There is no file \(query).") }
+            if let note = model.noteOnLength(of: [query]) { console.note(note) }
+            return try model.embed(texts: [query])
+        }
         return try model.embed([model.prepare(MediaSource(URL(fileURLWithPath: query)))])
     }
 
@@ -82,6 +88,13 @@ struct Retrieve: ParsableCommand {
     private func searched(
         _ model: EmbeddingModel, _ console: Console
     ) throws -> (index: RetrievalIndex, failed: Int, total: Int) {
+        if let index, !RetrievalIndex.exists(at: index) {
+            try OutputPlan.requireFolder(of: index)
+            guard !FileManager.default.fileExists(atPath: index) else {
+                throw VerbError(
+                    "\(index) is there already and holds no index (index.json); name a folder that is not there yet.")
+            }
+        }
         let identity = try index == nil ? "" : model.identity()
         let known = try index.flatMap { RetrievalIndex.exists(at: $0) ? try RetrievalIndex(contentsOf: $0) : nil }
         if let index, let known, known.model != identity {
@@ -97,6 +110,7 @@ struct Retrieve: ParsableCommand {
         if (collection as NSString).pathExtension.lowercased() == "txt" {
             items = try PromptOptions.read(collection).map { RetrievalIndex.Item(name: $0) }
             let new = items.filter { places[$0] == nil }
+            if let note = model.noteOnLength(of: new.map(\.name)) { console.note(note) }
             if !new.isEmpty {
                 let rows = try model.embed(texts: new.map(\.name), batch: embedding.batch)
                 for (row, item) in new.enumerated() { fresh[item] = rows.sliced(0, row..<row + 1) }
