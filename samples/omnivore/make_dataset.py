@@ -1,18 +1,17 @@
 #!/usr/bin/env python3
 """Makes three small labelled sets for one model: pictures, clips, and pictures with depth.
 
-    python3 ../emoji/make_dataset.py -o emoji          # drawings of 1,300 emoji by two hands
+    python3 ../emoji/make_dataset.py -o emoji          # drawings of emoji by two hands
     pip install numpy pillow
     python3 make_dataset.py --emoji emoji              # data/: manifest.jsonl, 64 x 64 pixels
 
-image  emoji, told apart by their category (faces and people, flags, food, ...). Training has Noto's drawings and half of
-       EmojiOne's; the other half is held out, so a known thing is drawn by a hand that has not drawn it before.
-video  emoji that move in one of eight ways over eight frames: left and right, up and down, growing and shrinking, turning
-       left and turning right. Backwards each is another, so no frame says which. Held-out clips show held-out drawings.
+image  which of twelve things an emoji shows, drawn by Noto or EmojiOne, of any size, place, turn and background.
+video  how such an emoji moves over eight frames: left or right, up or down, growing or shrinking, turning left or right.
+       Backwards each is another of the eight, so no frame says which.
 rgbd   solids on a floor before a wall, ray-traced with their true depth: ball, box, cone, cylinder, pyramid, ring. The floor
-       is chequered, everything has any colour and pixels are noisy. Held-out pictures have other places, sizes and colours.
+       is chequered, everything has any colour and pixels are noisy.
 
-The same --seed gives the same set.
+Held-out samples are drawn anew in the same way. The same --seed gives the same set.
 """
 
 import argparse
@@ -26,47 +25,60 @@ SIZE = 64
 FRAMES, RATE = 8, 10
 FOCAL = 70.0  # pixels
 MOTIONS = ["down", "growing", "left", "right", "shrinking", "turning left", "turning right", "up"]
+THINGS = {
+    "1F346": "aubergine", "1F697": "automobile", "1F34C": "banana", "1F514": "bell", "1F6B2": "bicycle",
+    "1F438": "frog face", "1F347": "grapes", "1F419": "octopus", "1F427": "penguin", "26BD": "soccer ball",
+    "1F33B": "sunflower", "1F345": "tomato",
+}
 SOLIDS = ["ball", "box", "cone", "cylinder", "pyramid", "ring"]
 
 
-# Clips
+# Pictures and clips
 
 
 def emoji(path):
     """A drawing with its white surroundings made transparent."""
-    image = Image.open(path).convert("RGBA")
-    pixels = np.asarray(image).copy()
+    pixels = np.asarray(Image.open(path).convert("RGBA")).copy()
     pixels[(pixels[..., :3] > 250).all(-1), 3] = 0
     return Image.fromarray(pixels)
 
 
-def clip(path, motion, rng):
+def shown(drawing, background, x, y, size, turn):
+    """A drawing of a size in pixels around a place, turned by degrees, `[64, 64, 3]`."""
+    whole = Image.new("RGB", (SIZE, SIZE), background)
+    pixels = max(4, round(size))
+    part = drawing.resize((pixels, pixels), Image.LANCZOS).rotate(turn, Image.BICUBIC)
+    whole.paste(part, (round(x - pixels / 2), round(y - pixels / 2)), part)
+    return np.asarray(whole)
+
+
+def color(rng):
+    return tuple(int(level) for level in rng.integers(90, 256, 3))
+
+
+def picture(drawing, rng):
+    x, y = SIZE / 2 + rng.uniform(-12, 12, 2)
+    return shown(drawing, color(rng), x, y, rng.uniform(24, 48), rng.uniform(-40, 40))
+
+
+def clip(drawing, motion, rng):
     """Eight frames of a drawing that moves over a plain background, `[8, 64, 64, 3]`."""
-    drawing = emoji(path)
-    background = tuple(int(level) for level in rng.integers(90, 256, 3))
-    side = rng.uniform(26, 38)
-    far = rng.uniform(14, 24)
-    times = np.linspace(-0.5, 0.5, FRAMES)
-    middle = SIZE / 2 + rng.uniform(-5, 5, 2)
-    angle = rng.uniform(-20, 20)
+    background, side, far = color(rng), rng.uniform(26, 38), rng.uniform(16, 26)
+    middle, angle = SIZE / 2 + rng.uniform(-5, 5, 2), rng.uniform(-20, 20)
     if motion.startswith("turning"):
         far = rng.uniform(80, 150)
     frames = []
-    for time in times:
+    for time in np.linspace(-0.5, 0.5, FRAMES):
         (x, y), size, turn = middle, side, angle
         if motion in ("left", "right"):
             x += far * time * (1 if motion == "right" else -1)
         elif motion in ("up", "down"):
             y += far * time * (1 if motion == "down" else -1)
         elif motion in ("growing", "shrinking"):
-            size *= 1.9 ** (time if motion == "growing" else -time)
+            size *= 2 ** (time if motion == "growing" else -time)
         else:
             turn += far * time * (1 if motion == "turning left" else -1)
-        whole = Image.new("RGBA", (SIZE, SIZE), background)
-        pixels = max(4, round(size))
-        part = drawing.resize((pixels, pixels), Image.LANCZOS).rotate(turn, Image.BICUBIC)
-        whole.paste(part, (round(x - pixels / 2), round(y - pixels / 2)), part)
-        frames.append(np.asarray(whole.convert("RGB")))
+        frames.append(shown(drawing, background, x, y, size, turn))
     return np.stack(frames)
 
 
@@ -101,11 +113,11 @@ def solid_distance(kind, point, size):
 
 def scene(kind, rng):
     """A picture `[64, 64, 3]` (u8) of a solid, and its depth `[64, 64]` in millimetres (u16)."""
-    size = rng.uniform(0.16, 0.3)
-    place = np.array([rng.uniform(-0.35, 0.35), rng.uniform(1.5, 2.3)])
+    size = rng.uniform(0.28, 0.4)
+    place = np.array([rng.uniform(-0.25, 0.25), rng.uniform(1.6, 2.1)])
     yaw = rng.uniform(0, np.pi)
     wall = rng.uniform(3.0, 4.0)
-    height, tilt = rng.uniform(0.55, 1.0), rng.uniform(0.18, 0.34)
+    height, tilt = rng.uniform(0.8, 1.2), rng.uniform(0.28, 0.4)
     turn = np.array([[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]])
 
     def distances(point):
@@ -154,48 +166,39 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--emoji", default="emoji", help="what samples/emoji/make_dataset.py wrote")
     parser.add_argument("-o", "--output", default="data")
-    parser.add_argument("--clips", type=int, nargs=2, default=[1600, 200], help="training and held-out")
-    parser.add_argument("--solids", type=int, nargs=2, default=[1200, 180], help="training and held-out")
+    parser.add_argument("--train", type=int, default=1200, help="samples of each kind")
+    parser.add_argument("--held-out", type=int, default=180, help="samples of each kind")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    for folder in ("image", "video", "rgbd"):
-        os.makedirs(os.path.join(arguments.output, folder), exist_ok=True)
-    with open(os.path.join(arguments.emoji, "manifest.jsonl"), encoding="utf-8") as manifest:
-        drawings = [json.loads(line) for line in manifest]
-    lines, known = [], {"train": [], "validation": []}
-    for drawing in drawings:
-        split = {"train": "train", "validation": "validation", "artist": "validation"}.get(drawing["split"])
-        if split is None:
-            continue
-        source = os.path.join(arguments.emoji, drawing["file"])
-        known[split].append(source)
-        name = f"image/{len(lines):04}.png"
-        Image.open(source).save(os.path.join(arguments.output, name))
-        lines.append({"file": name, "label": drawing["category"], "split": split})
-    for split, count in zip(("train", "validation"), arguments.clips):
-        for number in range(count):
-            rng = np.random.default_rng([arguments.seed, 1, split == "train", number])
-            motion = MOTIONS[number % len(MOTIONS)]
-            name = f"video/{split}-{number:04}.gif"
-            source = known[split][rng.integers(len(known[split]))]
-            write_clip(clip(source, motion, rng), os.path.join(arguments.output, name))
-            lines.append({"file": name, "label": motion, "split": split})
-    for split, count in zip(("train", "validation"), arguments.solids):
-        for number in range(count):
-            rng = np.random.default_rng([arguments.seed, 2, split == "train", number])
-            kind = SOLIDS[number % len(SOLIDS)]
-            picture, depth = scene(kind, rng)
-            name = f"rgbd/{split}-{number:04}"
-            Image.fromarray(picture).save(os.path.join(arguments.output, name + ".png"))
-            Image.fromarray(depth).save(os.path.join(arguments.output, name + ".depth.png"))
-            lines.append({"file": name + ".png", "depth": name + ".depth.png", "focal_length": FOCAL, "baseline": 0.075,
-                          "label": kind, "split": split})
+    drawings = {(code, hand): emoji(os.path.join(arguments.emoji, hand, code + ".png"))
+                for code in THINGS for hand in ("noto", "emojione")}
+    codes, lines = list(THINGS), []
+    for number, kind in enumerate(("image", "video", "rgbd")):
+        os.makedirs(os.path.join(arguments.output, kind), exist_ok=True)
+        for split, count in (("train", arguments.train), ("validation", arguments.held_out)):
+            for place in range(count):
+                rng = np.random.default_rng([arguments.seed, number, split == "train", place])
+                hand = ("noto", "emojione")[rng.integers(2)]
+                name = f"{kind}/{split}-{place:04}" + (".gif" if kind == "video" else ".png")
+                line = {"file": name}
+                path = os.path.join(arguments.output, name)
+                if kind == "image":
+                    code = codes[place % len(codes)]
+                    Image.fromarray(picture(drawings[code, hand], rng)).save(path)
+                    line["label"] = THINGS[code]
+                elif kind == "video":
+                    line["label"] = MOTIONS[place % len(MOTIONS)]
+                    write_clip(clip(drawings[codes[rng.integers(len(codes))], hand], line["label"], rng), path)
+                else:
+                    line["label"] = SOLIDS[place % len(SOLIDS)]
+                    pixels, depth = scene(line["label"], rng)
+                    Image.fromarray(pixels).save(path)
+                    line.update(depth=name.replace(".png", ".depth.png"), focal_length=FOCAL, baseline=0.075)
+                    Image.fromarray(depth).save(os.path.join(arguments.output, line["depth"]))
+                lines.append({**line, "split": split})
     with open(os.path.join(arguments.output, "manifest.jsonl"), "w", encoding="utf-8") as manifest:
         manifest.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    for kind in ("image", "video", "rgbd"):
-        own = [line for line in lines if line["file"].startswith(kind)]
-        held = sum(line["split"] == "validation" for line in own)
-        print(f"{kind}: {len(own) - held} to learn from, {held} held out, {len({line['label'] for line in own})} classes")
+    print(f"{len(lines)} samples, {3 * arguments.held_out} of them held out")
 
 
 if __name__ == "__main__":
