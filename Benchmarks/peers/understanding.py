@@ -150,9 +150,9 @@ def measure(options):
         given = {key: list(value) for key, value in given.items()}
     cotangents = {}
 
-    def call():
+    def call(without_gradients=torch.inference_mode):
         if not is_step:
-            with torch.inference_mode():
+            with without_gradients():
                 return model(**given)
         found = model(**given)
         loss = 0
@@ -183,7 +183,7 @@ def counted(call):
     # The counter does not know what is in PyTorch's fused layers.
     torch.backends.mha.set_fastpath_enabled(False)
     with sdpa_kernel([SDPBackend.MATH]), FlopCounterMode(display=False) as counter:
-        call()
+        call(torch.no_grad)  # nor what is done in inference mode
     torch.backends.mha.set_fastpath_enabled(True)
     call()
     return counter.get_total_flops()
