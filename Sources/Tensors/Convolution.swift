@@ -109,30 +109,14 @@ extension Tensor {
                 &descriptor, x: x, w: w, bias: bias?.detached, activation: fused, y: result)
         }
         guard records else { return fused == activation ? result : activation(result) }
-        let (needsX, needsW, hasBias, description) = (node != nil, weight.node != nil, bias != nil, descriptor)
+        let past = ConvolutionPast(
+            input: operand, weight: kept, isRounded: isRounded, needsInput: node != nil,
+            needsWeight: weight.node != nil, hasBias: bias != nil, descriptor: descriptor)
         let recorded = result.recorded(from: inputs) { gradient in
-            var descriptor = description
-            let incoming = gradient.contiguous()
-            let gy = isRounded ? incoming.roundedValues() : incoming
-            var gradients: [Tensor?] = [nil, nil]
-            if needsW {
-                let gw = Tensor.zeros(kept.shape, dtype: kept.dtype)
-                if gy.count > 0 {
-                    let x = isRounded ? operand.roundedValues() : operand
-                    ConvolutionKernels.backwardWeights(&descriptor, x: x, gy: gy, gw: gw)
-                }
-                gradients[1] = gw
-            }
-            if needsX {
-                let gx = Tensor.zeros(operand.shape, dtype: kept.dtype)
-                if gy.count > 0 {
-                    let w = isRounded ? kept.roundedValues() : kept
-                    ConvolutionKernels.backwardData(&descriptor, gy: gy, w: w, bias: nil, gx: gx)
-                }
-                gradients[0] = gx
-            }
-            if hasBias { gradients.append(incoming.channelSums()) }
-            return gradients
+            past.gradients(
+                gradient,
+                ofInput: { ConvolutionKernels.backwardData(&$0, gy: $1, w: $2, bias: nil, gx: $3) },
+                ofWeight: { ConvolutionKernels.backwardWeights(&$0, x: $2, gy: $1, gw: $3) })
         }
         return activation(recorded)
     }
@@ -165,37 +149,22 @@ extension Tensor {
             let crop = geometry.padFront[axis] + geometry.padBack[axis]
             return (shape[axis + 2] - 1) * geometry.stride[axis] + span - crop + (outputPadding?[axis] ?? 0)
         }
-        let result = Tensor.zeros([shape[0], w.shape[1]] + size.map { max($0, 0) }, dtype: x.dtype)
+        let result = Tensor.room(
+            [shape[0], w.shape[1]] + size.map { max($0, 0) }, dtype: x.dtype, isWritten: count > 0)
         var descriptor = geometry.descriptor(
             batch: shape[0], inputs: w.shape[1], outputs: shape[1], inputSize: size, outputSize: Array(shape[2...]),
             isRounded: isRounded)
         if result.count > 0 && count > 0 {
             ConvolutionKernels.backwardData(&descriptor, gy: x, w: w, bias: bias?.detached, gx: result)
         }
-        let (needsX, needsW, hasBias, description) = (node != nil, weight.node != nil, bias != nil, descriptor)
+        let past = ConvolutionPast(
+            input: operand, weight: kept, isRounded: isRounded, needsInput: node != nil,
+            needsWeight: weight.node != nil, hasBias: bias != nil, descriptor: descriptor)
         return result.recorded(from: [self, weight] + (bias.map { [$0] } ?? [])) { gradient in
-            var descriptor = description
-            let incoming = gradient.contiguous()
-            let gy = isRounded ? incoming.roundedValues() : incoming
-            var gradients: [Tensor?] = [nil, nil]
-            if needsW {
-                let gw = Tensor.zeros(kept.shape, dtype: kept.dtype)
-                if operand.count > 0 && gy.count > 0 {
-                    let x = isRounded ? operand.roundedValues() : operand
-                    ConvolutionKernels.backwardWeights(&descriptor, x: gy, gy: x, gw: gw)
-                }
-                gradients[1] = gw
-            }
-            if needsX {
-                let gx = Tensor.zeros(operand.shape, dtype: kept.dtype)
-                if gx.count > 0 {
-                    let w = isRounded ? kept.roundedValues() : kept
-                    ConvolutionKernels.forward(&descriptor, x: gy, w: w, bias: nil, y: gx)
-                }
-                gradients[0] = gx
-            }
-            if hasBias { gradients.append(incoming.channelSums()) }
-            return gradients
+            past.gradients(
+                gradient,
+                ofInput: { ConvolutionKernels.forward(&$0, x: $1, w: $2, bias: nil, y: $3) },
+                ofWeight: { ConvolutionKernels.backwardWeights(&$0, x: $1, gy: $2, gw: $3) })
         }
     }
 
@@ -221,6 +190,45 @@ extension Tensor {
         }
         return result
     }
+}
+
+extension Tensor {
+    /// Room for what a kernel writes whole, or zeros where none will.
+    fileprivate static func room(_ shape: [Int], dtype: DType, isWritten: Bool) -> Tensor {
+        isWritten ? Tensor(uninitialized: shape, dtype: dtype) : Tensor.zeros(shape, dtype: dtype)
+    }
+}
+
+/// What a convolution, in either direction, keeps for its gradients.
+private struct ConvolutionPast {
+    /// Contiguous, unknown to the tape.
+    let input, weight: Tensor
+    let isRounded: Bool
+    let needsInput, needsWeight, hasBias: Bool
+    let descriptor: mm_conv
+
+    /// From the gradient of the result and the other operand to the gradient of one.
+    typealias Kernel = (inout mm_conv, _ gradient: Tensor, _ other: Tensor, _ result: Tensor) -> Void
+
+    func gradients(_ gradient: Tensor, ofInput: Kernel, ofWeight: Kernel) -> [Tensor?] {
+        let incoming = gradient.contiguous()
+        let gy = rounded(incoming)
+        var found: [Tensor?] = [nil, nil]
+        if needsWeight { found[1] = computed(ofWeight, like: weight, gy, input) }
+        if needsInput { found[0] = computed(ofInput, like: input, gy, weight) }
+        if hasBias { found.append(incoming.channelSums()) }
+        return found
+    }
+
+    private func computed(_ kernel: Kernel, like operand: Tensor, _ gy: Tensor, _ other: Tensor) -> Tensor {
+        let isComputed = gy.count > 0 && other.count > 0
+        let result = Tensor.room(operand.shape, dtype: gy.dtype, isWritten: isComputed)
+        var descriptor = descriptor
+        if isComputed && result.count > 0 { kernel(&descriptor, gy, rounded(other), result) }
+        return result
+    }
+
+    private func rounded(_ x: Tensor) -> Tensor { isRounded ? x.roundedValues() : x }
 }
 
 /// Chooses the kernel by element type.
