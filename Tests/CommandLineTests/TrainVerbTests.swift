@@ -31,7 +31,7 @@ import Testing
         let video = try run("train-vqvae", "clips", "--config", "video.yaml", "-o", "new", "--dry-run")
         #expect(video.code == 0, "\(video.errors)")
         for word in [
-            "parameters ", "clips ", "first step ", "time ", "memory ", "would write   new: 2 checkpoints of ",
+            "parameters ", "items ", "first step ", "time ", "memory ", "would write   new: 2 checkpoints of ",
         ] {
             #expect(video.output.contains(word), "\(video.output)")
         }
@@ -47,7 +47,7 @@ import Testing
         #expect(real.code == 0, "\(real.errors)")
         #expect(real.errors.contains(" \(object["parameters"]?.integerValue ?? -1) parameters"), "\(real.errors)")
         #expect(try entries("real").first?["loss"] == object["loss"])
-        #expect(object["clips"] == 9 && object["held_out"] == 3)
+        #expect(object["items"] == 9 && object["held_out"] == 3)
         let sizes = try folder.contents("real/checkpoints/step-00000006").reduce(0) {
             try $0 + folder.data("real/checkpoints/step-00000006/\($1)").count
         }
@@ -69,7 +69,7 @@ import Testing
         let train = ["train-vqvae", "clips", "--config", "video.yaml", "-o"]
         let result = try CommandLineTool.run(train + ["learned"] + more, in: folder.path)
         #expect(result.code == 0, "\(result.errors)")
-        #expect(result.errors.contains("seed 5, 4 clips, "), "\(result.errors)")
+        #expect(result.errors.contains("seed 5, 4 items, "), "\(result.errors)")
         #expect(!result.errors.contains("held out,"))
         let log = try entries("learned")
         let losses = log.filter { $0["kind"] == "train" }.compactMap { $0["reconstruction"]?.doubleValue }

@@ -52,6 +52,20 @@ import Testing
         #expect(named.code == 0 && named.output.hasPrefix("pictures/0.png  red "), "\(named.output)\(named.errors)")
     }
 
+    @Test("a recipe whose every key is stated has as many ids as its tokenizer, too")
+    func vocabulary() throws {
+        func count(_ run: String) throws -> Int? {
+            let config = try JSONValue.parse(String(decoding: folder.data("\(run)/model/config.json"), as: UTF8.self))
+            return config["arguments"]?["text"]?["vocab_size"]?.integerValue
+        }
+        try folder.write(run("config", "show", "clip.yaml").output, to: "all.yaml")
+        #expect(try String(decoding: folder.data("all.yaml"), as: UTF8.self).contains("vocab_size: null"))
+        let trained = try run("train", "all.yaml", "pictures", "-o", "one", "--set", "training.steps=1", "--quiet")
+        #expect(trained.code == 0, "\(trained.errors)")
+        let learned = try #require(try count("run"))
+        #expect(try count("one") == learned && learned <= 540)
+    }
+
     @Test("a search finds what the text says, keeps its embeddings, and reads again only what has changed")
     func retrieve() throws {
         let first = try run(

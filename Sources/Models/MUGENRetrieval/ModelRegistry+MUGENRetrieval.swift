@@ -78,8 +78,10 @@ extension ModelRegistry {
         if fields.has("stem") { configuration.stem = try sizes("stem", fields.integers("stem"), count: 2) }
         if fields.has("head") { configuration.head = try fields.window("head", axes: 3) }
         configuration.normMomentum = try fields.share("norm_momentum", default: configuration.normMomentum)
-        if let groups = fields.object["blocks"]?.arrayValue {
-            guard groups.count == 3 else { throw fields.mismatch("blocks", mustBe: "three lists of blocks") }
+        if fields.has("blocks") {
+            guard let groups = fields.object["blocks"]?.arrayValue, groups.count == 3 else {
+                throw fields.mismatch("blocks", mustBe: "three lists of blocks")
+            }
             configuration.blocks = try groups.map { group in
                 guard let blocks = group.arrayValue, !blocks.isEmpty, blocks.count <= 64 else {
                     throw fields.mismatch("blocks", mustBe: "three lists of blocks")

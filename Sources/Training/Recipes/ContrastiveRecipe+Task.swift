@@ -20,13 +20,12 @@ extension ContrastiveRecipe {
         let captions = { (0..<clips.training.count).map { clips.training.caption($0) } }
         let tokenizer = try place.tokenizer(self.text, start, model == "videoclip" ? .wordpiece : .clip, captions)
         var filled = start?.arguments ?? arguments.object
-        if model == "clip", start == nil, var text = filled["text"]?.objectValue, text["vocab_size"] == nil {
-            text["vocab_size"] = .integer(tokenizer.vocabularySize)
-            filled["text"] = .object(text)
-        } else if model == "videoclip", start == nil {
-            var text = filled["text_model_config"]?.objectValue ?? [:]
-            if text["vocab_size"] == nil { text["vocab_size"] = .integer(tokenizer.vocabularySize) }
-            filled["text_model_config"] = .object(text)
+        // As many ids as the tokenizer has, unless something else is stated.
+        let part = ["clip": "text", "videoclip": "text_model_config"][model]
+        if start == nil, let part {
+            var text = filled[part]?.objectValue ?? [:]
+            if (text["vocab_size"] ?? .null) == .null { text["vocab_size"] = .integer(tokenizer.vocabularySize) }
+            filled[part] = .object(text)
         }
         let built = try ModelRegistry.build(
             model, arguments.replacing(filled), seed: training.seed, isTrained: training.sharding == .none)

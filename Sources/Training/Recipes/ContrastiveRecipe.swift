@@ -13,7 +13,9 @@ public struct ContrastiveRecipe: Recipe {
     public static let filledArguments: [String] = []
     public static let keys =
         [
-            RecipeKey("model", "The builder of the model.", "one of \"clip\", \"clip_vit_b16\", \"clip_vit_b32\""),
+            RecipeKey(
+                "model", "The builder of the model.",
+                "one of " + models.map { "\"\($0)\"" }.joined(separator: ", ")),
             RecipeKey(
                 "init_from",
                 "The model directory that the run goes on from, with its preparation and tokenizer; empty: none.",

@@ -176,7 +176,7 @@ enum ModelArguments {
     /// MUGEN's retrieval model: DistilBERT and S3D, of the published sizes or others.
     private static let videoCLIP: [RecipeKey] = {
         let text = [
-            RecipeKey("vocab_size", "The number of ids.", integer(1 << 24), default: 30522),
+            RecipeKey("vocab_size", "The number of ids; null: as many as the tokenizer has.", integer(1 << 24)),
             RecipeKey("max_position_embeddings", "The most ids of a text.", integer(1 << 20), default: 512),
             RecipeKey("n_layers", "Its layers.", integer(1024, from: 0), default: 6),
             RecipeKey("n_heads", "Heads of its attention.", integer(1 << 20), default: 12),
@@ -196,6 +196,10 @@ enum ModelArguments {
                 "The channels of the six convolutions of each block, in three lists between poolings; null: as published."
             ),
             RecipeKey("head", "Frames, rows and columns of the last maps that are averaged.", default: [2, 7, 7]),
+            RecipeKey(
+                "norm_momentum",
+                "How much of a batch its normalizations take into what they are evaluated with; short runs need 0.1.",
+                "at least 0 and less than 1", default: 0.001),
         ]
         let switches = ["text", "video"].flatMap { part in
             [

@@ -62,7 +62,7 @@ struct TrainingRun {
 
     private func announce(_ task: any TrainingTask, _ settings: TrainingSettings) {
         console.note(
-            "seed \(settings.seed), \(task.itemCount) clips, \(task.module.parameterCount) parameters, "
+            "seed \(settings.seed), \(task.itemCount) items, \(task.module.parameterCount) parameters, "
                 + "\(machine) (\(instructionSet)).")
         if task.heldOutCount == 0 {
             console.note("no clip is held out, so nothing is evaluated; raise data.validation_share or name a split.")
@@ -122,7 +122,7 @@ struct TrainingRun {
     private func show(_ found: DryRun, _ recipe: some Recipe) throws {
         let kept = max(0, found.checkpoints - 1)
         console.result("parameters    \(found.parameters)")
-        console.result("clips         \(found.items), and \(found.heldOut) held out")
+        console.result("items         \(found.items), and \(found.heldOut) held out")
         console.result("first step    \(Self.line(found.metrics))")
         console.result(
             "time          \(Self.short(found.secondsPerStep)) s a step, \(Self.duration(found.secondsInAll)) for "
@@ -139,7 +139,7 @@ struct TrainingRun {
         }
         guard console.isJSON, !console.isSilent else { return }
         var object: JSONObject = [
-            "run": .string(folder.path), "parameters": .integer(found.parameters), "clips": .integer(found.items),
+            "run": .string(folder.path), "parameters": .integer(found.parameters), "items": .integer(found.items),
             "held_out": .integer(found.heldOut), "seconds_per_step": .number(found.secondsPerStep),
             "seconds": .number(found.secondsInAll), "checkpoint_bytes": .integer(found.checkpointBytes),
             "checkpoints": .integer(kept), "model_bytes": .integer(found.modelBytes),
@@ -156,7 +156,7 @@ struct TrainingRun {
 
     /// Pace, memory and what is left, in a few words.
     private static func line(_ pace: TrainingPace) -> String {
-        "\(short(pace.itemsPerSecond)) clips/s  \(short((pace.loaderWait * 1000).rounded() / 10)) % waiting  "
+        "\(short(pace.itemsPerSecond)) items/s  \(short((pace.loaderWait * 1000).rounded() / 10)) % waiting  "
             + "\(size(pace.residentBytes)) (peak \(size(pace.peakBytes)))  \(duration(pace.secondsLeft)) left"
     }
 

@@ -17,7 +17,7 @@ struct Train: ParsableCommand {
     @Argument(help: ArgumentHelp("The recipe; a resumed run has its own.", valueName: "recipe"))
     var recipe: String?
 
-    @Argument(help: ArgumentHelp("A folder of clips, a manifest or shards.", valueName: "data"))
+    @Argument(help: ArgumentHelp("A folder, a manifest or shards of what is learned from.", valueName: "data"))
     var data: String?
 
     @OptionGroup var training: TrainingOptions
