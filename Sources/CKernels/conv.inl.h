@@ -30,26 +30,27 @@ static void multiply_columns(const conv_job *job, const conv_phase *p, const flo
     const long panels = divide_up(columns, MM_PANEL), taps = gather_taps(&p->from), lanes = lanes_of(p->k, unit);
     const long blocks = most(1, divide_up(lanes, depth_block));
     const long depth_most = divide_up(lanes, blocks) + 1;
-    float *b = mm_scratch_take(sizeof(float) * (panels * depth_most * MM_PANEL + MM_PANEL));
-    float *wide = unit > 1 ? mm_scratch_take(sizeof(float) * (unit * depth_most * MM_PANEL + MM_PANEL)) : NULL;
+    float *b = mm_scratch_take(sizeof(float) * panels * (depth_most * MM_PANEL + MM_LANES));
+    float *wide = unit > 1 ? mm_scratch_take(sizeof(float) * (unit * depth_most * MM_PANEL + MM_LANES)) : NULL;
     segment *segments = mm_scratch_take((sizeof(segment) * MM_PANEL * taps + sizeof(int32_t) * (taps + 1)) * panels + 64);
     int32_t *starts = (int32_t *)(segments + MM_PANEL * taps * panels);
+    traced_run runs[conv_tile_panels];
     for (long panel = 0; panel < panels; panel++) {
-        traced_run run = {segments + panel * MM_PANEL * taps, starts + panel * (taps + 1)};
-        trace_run(&p->from, position + panel * MM_PANEL, least(MM_PANEL, columns - panel * MM_PANEL), &run);
+        runs[panel] = (traced_run){segments + panel * MM_PANEL * taps, starts + panel * (taps + 1)};
+        trace_run(&p->from, position + panel * MM_PANEL, least(MM_PANEL, columns - panel * MM_PANEL), &runs[panel]);
     }
     for (long block = 0; block < blocks; block++) {
         const long k0 = block * lanes / blocks, k1 = (block + 1) * lanes / blocks, depth = k1 - k0;
-        const long first = k0 * unit, last = least(p->k, k1 * unit);
+        const long first = k0 * unit, last = least(p->k, k1 * unit), panel_step = depth * MM_PANEL + MM_LANES;
         const epilogue *finish = job->has_finish && block == blocks - 1 ? &job->finish : NULL;
-        for (long panel = 0; panel < panels; panel++) {
-            const traced_run run = {segments + panel * MM_PANEL * taps, starts + panel * (taps + 1)};
-            gather_panel(&p->from, &run, x, first, last, wide ? wide : b + panel * depth * MM_PANEL);
-            if (wide) pair_rows(last - first, MM_PANEL, wide, b + panel * depth * MM_PANEL);
+        if (!wide) gather_panels(&p->from, runs, panels, x, first, last, b, panel_step);
+        for (long panel = 0; wide && panel < panels; panel++) {
+            gather_panels(&p->from, &runs[panel], 1, x, first, last, wide, 0);
+            pair_rows(last - first, MM_PANEL, wide, b + panel * panel_step);
         }
         for (long r = 0; r < rows; r += conv_tile_rows)
             multiply_block(least(conv_tile_rows, rows - r), columns, depth, p->a + (first_row + r) * lanes + k0, lanes,
-                           wide ? form_pairs : form_plain, b, MM_PANEL, depth * MM_PANEL, c + r * c_row, c_row, block > 0,
+                           wide ? form_pairs : form_plain, b, MM_PANEL, panel_step, c + r * c_row, c_row, block > 0,
                            finish, first_row + r, 0);
     }
     if (wide) mm_scratch_give(wide);

@@ -109,25 +109,29 @@ static void trace_run(const gather *g, long position, long count, traced_run *ru
     run->start[taps] = (int32_t)(next - run->segments);
 }
 
-// Rows first..<last of the matrix (row = channel * taps + tap), MM_PANEL positions wide, into a panel that has MM_LANES
-// floats to spare at its end. A run shorter than a panel leaves the rest of each row undefined, which is harmless: those
-// columns are never stored.
-static void gather_panel(const gather *g, const traced_run *run, const float *x, long first, long last, float *panel) {
+// Rows first..<last of the matrix (row = channel * taps + tap), MM_PANEL positions wide, into as many panels as there are
+// runs, `panel_step` floats apart, with MM_LANES floats to spare at the end of each. A run shorter than a panel leaves the
+// rest of each row undefined, which is harmless: those columns are never stored. Row by row: channels are as far apart as
+// pages.
+static void gather_panels(const gather *g, const traced_run *runs, long panels, const float *x, long first, long last,
+                          float *to, long panel_step) {
     if (first >= last) return;  // a phase without taps
     const long taps = gather_taps(g), step = g->axis[2].step;
     long channel = first / taps, tap = first % taps;
-    for (long row = first; row < last; row++) {
-        const segment *s = run->segments + run->start[tap], *stop = run->segments + run->start[tap + 1];
+    for (long row = first; row < last; row++, to += MM_PANEL) {
         const float *base = x + channel * g->channel_step;
-        if (step == 1 && s->count == MM_PANEL && s->source >= 0) {
-            const float *from = base + s->source;
-            const vf left = load(from), right = load(from + MM_LANES);
-            store(panel, left);
-            store(panel + MM_LANES, right);
-        } else {
-            copy_segments(s, stop, base, step, g->end, panel);
+        for (long panel = 0; panel < panels; panel++) {
+            const segment *s = runs[panel].segments + runs[panel].start[tap];
+            float *here = to + panel * panel_step;
+            if (step == 1 && s->count == MM_PANEL && s->source >= 0) {
+                const float *from = base + s->source;
+                const vf left = load(from), right = load(from + MM_LANES);
+                store(here, left);
+                store(here + MM_LANES, right);
+            } else {
+                copy_segments(s, runs[panel].segments + runs[panel].start[tap + 1], base, step, g->end, here);
+            }
         }
-        panel += MM_PANEL;
         if (++tap == taps) tap = 0, channel++;
     }
 }

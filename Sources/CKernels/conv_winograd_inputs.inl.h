@@ -101,7 +101,7 @@ static void read_raw(const winograd_reader *r, const float *x, long channel, lon
     if (!f->axis[2].in_twos) {
         const traced_run *run = &r->runs[panel];
         for (long tap = 0; tap < taps; tap++) __builtin_prefetch(ahead + most(0, run->segments[run->start[tap]].source));
-        gather_panel(g, run, x, channel * taps, (channel + 1) * taps, r->raw);
+        gather_panels(g, run, 1, x, channel * taps, (channel + 1) * taps, r->raw, 0);
         return;
     }
     const float *from = x + channel * g->channel_step;

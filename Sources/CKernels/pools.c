@@ -1,9 +1,9 @@
 // Pooling and its gradients, a plane (one channel of one sample) per task.
 //
-// Rows of results are made together, one tap of the window after the other, so that the compiler has long loops; each
-// element still meets its taps in row-major order, whatever the number of threads.
+// Rows of results are made together, so that the compiler has long loops. Sums meet their taps in row-major order, whatever
+// the number of threads; the largest is found along one axis after the other, which gives the same.
 //
-// Memory: reads and writes its arguments, and a table of a few numbers per tap in scratch.
+// Memory: reads and writes its arguments, a table of a few numbers per tap and, for the largest, a plane or two in scratch.
 #include "CKernels.h"
 
 #include <math.h>

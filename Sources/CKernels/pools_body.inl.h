@@ -42,37 +42,90 @@ INLINE void S(take_largest)(span c, long step, const T *restrict x, T *restrict 
 INLINE void S(take_largest_placed)(span c, long step, const T *restrict x, long place, T *restrict y,
                                    int32_t *restrict places) {
     for (long i = c.first; i < c.end; i++) {
-        const T value = x[i * step];
-        const int wins = value > y[i] || value != value;
-        y[i] = wins ? value : y[i];
-        places[i] = wins ? (int32_t)(place + i * step) : places[i];
+        const T value = x[i * step], held = y[i];
+        const int32_t wins = -(value > held || value != value), here = (int32_t)(place + i * step);
+        y[i] = wins ? value : held;
+        places[i] = (here & wins) | (places[i] & ~wins);
     }
 }
 
+INLINE void S(take_larger)(long count, const T *restrict x, const int32_t *restrict from, T *restrict y,
+                           int32_t *restrict places) {
+    for (long i = 0; i < count; i++) {
+        const T value = x[i], held = y[i];
+        const int32_t wins = -(value > held || value != value);
+        y[i] = wins ? value : held;
+        places[i] = (from[i] & wins) | (places[i] & ~wins);
+    }
+}
+
+// The largest of a row of inputs under each window of the last axis; `place` is the row's first input.
+INLINE void S(max_columns)(const S(pool_job) *job, const T *x, long place, T *y, int32_t *places) {
+    const mm_pool_window *w = job->window;
+    const long width = w->out_size[2], step = w->stride[2], before = w->pad_front[2];
+    for (long c = 0; c < width; c++) y[c] = (T)-INFINITY;
+    if (places)
+        for (long c = 0; c < width; c++) places[c] = (int32_t)(place + (c * step > before ? c * step - before : 0));
+    for (long k = 0; k < w->kernel[2]; k++) {
+        const T *from = x + k - before;
+        const long at = place + k - before;
+        if (places && step == 1)
+            S(take_largest_placed)(job->columns[k], 1, from, at, y, places);
+        else if (places && step == 2)
+            S(take_largest_placed)(job->columns[k], 2, from, at, y, places);
+        else if (places)
+            S(take_largest_placed)(job->columns[k], step, from, at, y, places);
+        else if (step == 1)
+            S(take_largest)(job->columns[k], 1, from, y);
+        else if (step == 2)
+            S(take_largest)(job->columns[k], 2, from, y);
+        else
+            S(take_largest)(job->columns[k], step, from, y);
+    }
+}
+
+// The largest of the rows first..<end, element by element.
+INLINE void S(max_rows)(span rows, long count, const T *x, const int32_t *places_in, T *y, int32_t *places) {
+    memcpy(y, x + rows.first * count, sizeof(T) * (size_t)count);
+    if (places) memcpy(places, places_in + rows.first * count, sizeof(int32_t) * (size_t)count);
+    for (long row = rows.first + 1; row < rows.end; row++) {
+        const T *from = x + row * count;
+        if (places)
+            S(take_larger)(count, from, places_in + row * count, y, places);
+        else
+            S(take_largest)((span){0, count}, 1, from, y);
+    }
+}
+
+// One axis after the other, the last first: the first of several equal ones in row-major order stays the first.
 static CLONES void S(max_plane)(void *context, long plane) {
     const S(pool_job) *job = context;
-    const T *x = job->x + plane * volume(job->window->in_size);
-    FOR_EACH_ROW({
-        T *y = job->y + at;
-        int32_t *places = job->places ? job->places + at : NULL;
-        const long step = w->stride[2];
-        for (long c = 0; c < width; c++) y[c] = (T)-INFINITY;
-        if (places)
-            for (long c = 0; c < width; c++) {
-                const long start = c * step - w->pad_front[2];
-                places[c] = (int32_t)((depths.first * in[1] + rows.first) * in[2] + (start < 0 ? 0 : start));
-            }
-        FOR_EACH_TAP({
-            if (places)
-                S(take_largest_placed)(c, step, x + place, place, y, places);
-            else if (step == 1)
-                S(take_largest)(c, 1, x + place, y);
-            else if (step == 2)
-                S(take_largest)(c, 2, x + place, y);
-            else
-                S(take_largest)(c, step, x + place, y);
-        })
-    })
+    const mm_pool_window *w = job->window;
+    const long *in = w->in_size, *out = w->out_size, width = out[2], slice = out[1] * width;
+    const T *x = job->x + plane * volume(in);
+    // Rows of one depth, then the windows' rows of every depth.
+    const long rows_room = in[1] * width, room = rows_room + in[0] * slice;
+    T *rows = mm_scratch_take(sizeof(T) * (size_t)room), *slices = rows + rows_room;
+    int32_t *row_places = job->places ? mm_scratch_take(sizeof(int32_t) * (size_t)room) : NULL;
+    int32_t *slice_places = row_places ? row_places + rows_room : NULL;
+    for (long d = 0; d < in[0]; d++) {
+        for (long h = 0; h < in[1]; h++) {
+            const long place = (d * in[1] + h) * in[2], to = h * width;
+            S(max_columns)(job, x + place, place, rows + to, row_places ? row_places + to : NULL);
+        }
+        for (long h = 0; h < out[1]; h++) {
+            const long to = d * slice + h * width;
+            S(max_rows)(inside(h * w->stride[1] - w->pad_front[1], w->kernel[1], in[1]), width, rows, row_places,
+                        slices + to, slice_places ? slice_places + to : NULL);
+        }
+    }
+    for (long d = 0; d < out[0]; d++) {
+        const long to = (plane * out[0] + d) * slice;
+        S(max_rows)(inside(d * w->stride[0] - w->pad_front[0], w->kernel[0], in[0]), slice, slices, slice_places,
+                    job->y + to, job->places ? job->places + to : NULL);
+    }
+    if (row_places) mm_scratch_give(row_places);
+    mm_scratch_give(rows);
 }
 
 static void S(max_gradient_plane)(void *context, long plane) {

@@ -22,6 +22,7 @@ struct MixedOrder: ItemSequence {
     private let parts: [Part]
     private let batch: Int
     private let key: RandomKey
+    /// How many items of each kind are repeated without shuffling; 0 for all, in shuffled epochs.
     private let cycle: Int
     private let steps: [Int]
     private var orders: [ItemOrder]
@@ -40,9 +41,9 @@ struct MixedOrder: ItemSequence {
 
     mutating func item(at position: Int) -> TrainingItem {
         if cycle > 0 {
-            let (step, place) = (position % cycle).quotientAndRemainder(dividingBy: batch)
-            let part = parts[step % parts.count]
-            return (part.first + (step / parts.count * batch + place) % part.count, 0)
+            let (step, place) = position.quotientAndRemainder(dividingBy: batch)
+            let (turn, kind) = step.quotientAndRemainder(dividingBy: parts.count)
+            return (parts[kind].first + (turn * batch + place) % min(cycle, parts[kind].count), 0)
         }
         let (step, place) = position.quotientAndRemainder(dividingBy: batch)
         let (wanted, within) = step.quotientAndRemainder(dividingBy: steps.reduce(0, +))

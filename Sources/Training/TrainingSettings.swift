@@ -62,7 +62,8 @@ public struct TrainingSettings: Sendable, Equatable {
     public var nonFinite = NonFinite.stop
     /// Skipped steps in a row that stop the run.
     public var maxSkippedSteps = 10
-    /// Trains on the first so many batches again and again, unshuffled, and measures on them. Zero: on all, shuffled.
+    /// Trains on the first so many batches (of each kind) again and again, unshuffled, and measures on them. Zero: on all,
+    /// shuffled.
     public var overfitBatches = 0
     /// How parameters, gradients and the optimizer's states are spread over the processes of a run.
     public var sharding = Sharding.none

@@ -5,12 +5,13 @@ and the gradients of all parameters and real inputs are compared.
 
 Nothing is kept. A factory takes seconds to minutes, and up to about five times its weights in memory and on the disk of
 the temporary folder (vit_h_14: 2.5 GB of weights). `albef_*` and `videoclip` are examples of the peer that its package does
-not install: MULTIMODAL_EXAMPLES is a checkout, and `videoclip` needs transformers as well.
+not install: MULTIMODAL_EXAMPLES is a checkout, and `videoclip` needs transformers as well. SEED draws other weights and inputs.
 
 Allowed: 1e-4 of an output's largest value; 1e-3 of a gradient's, or of a thousandth of the largest gradient of all where
 that is more (some gradients are zero but for rounding, as those of the bias of attention's keys). Where that is exceeded,
 both are held against the peer in double precision: rounding alone turns units of a deep network on and off, and what
-float32 does to the peer is what may be done to us.
+float32 does to the peer is what may be done to us. It need not turn the same ones: a gradient may also be off by a tenth in
+3 % of its values, which is one unit of a layer (1e-6 of MDETR's pictures does 1e-2 to gradients of the peer's own).
 """
 import json
 import os
@@ -22,6 +23,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 OUTPUT, GRADIENT, FLOOR = 1e-4, 1e-3, 1e-3
+UNIT, UNIT_SHARE = 0.1, 0.03
 CLIP_SIZES = {"clip_rn50x4": 288, "clip_rn50x16": 384, "clip_rn50x64": 448}
 CLIP = ["clip_vit_b16", "clip_vit_b32", "clip_vit_l14", "clip_rn50", "clip_rn101", *CLIP_SIZES, "clip_rn50_tv",
         "clip_rn101_tv"]
@@ -140,6 +142,17 @@ def call(name):
     return dict(features_a=ids(40), features_b=torch.randn(2, 3, 16, 224, 224)), {}
 
 
+def calm(model):
+    """Lets every block of a ResNet add a tenth of what it would: frozen norms do not hold random weights back, features grow
+    to millions, and attention among them hangs on the last bit: a change of 1e-6 of the pictures moves the peer's own
+    outputs by 2.5e-3."""
+    import torch
+    with torch.no_grad():
+        for key, value in model.named_buffers():
+            if key.endswith("bn3.weight"):
+                value.mul_(0.1)
+
+
 def ask_the_peer(name, folder, precision):
     """Writes the factory's state dict, the inputs of a call with cotangents, and what comes out; in double precision only
     the last, of the same weights, inputs and cotangents."""
@@ -148,12 +161,14 @@ def ask_the_peer(name, folder, precision):
     from safetensors.torch import load_file, save_file
     torch.set_num_threads(os.cpu_count() or 1)
     torch.use_deterministic_algorithms(False)
-    torch.manual_seed(5)
+    torch.manual_seed(int(os.environ.get("SEED", "5")))
     at = lambda file: os.path.join(folder, file)
     model = perturb(factory(name)(**configuration(name)), 0.005)
     for part in model.modules() if name in ALBEF else []:
         if hasattr(part, "momentum"):
             part.momentum = 1  # the peer's twins take a step at inference too, the engine's do not
+    if name in MDETR:
+        calm(model)
     inputs, arguments = call(name)
     cotangents = {}
     if precision == "double":
@@ -174,7 +189,7 @@ def ask_the_peer(name, folder, precision):
             json.dump(value, file)
 
 
-def distances(found, expected):
+def distances(found, expected, measure=np.max):
     """How far every tensor is off, as a share of what it is measured by; infinite where it is of another kind."""
     largest = max((float(np.abs(value).max(initial=0)) for key, value in expected.items() if key.startswith("grad.")),
                   default=0.0)
@@ -191,7 +206,7 @@ def distances(found, expected):
         if np.array_equal(np.abs(have) < 1e30, finite):
             floor = FLOOR * largest if key.startswith("grad.") else 0
             scale = max(float(np.abs(want[finite]).max(initial=0)), floor, 1e-30)
-            result[key] = float(np.abs(have[finite] - want[finite]).max(initial=0)) / scale
+            result[key] = float(measure(np.append(np.abs(have[finite] - want[finite]) / scale, 0)))
     return result
 
 
@@ -237,7 +252,9 @@ def check(engine, name):
         line += f"; from double precision: {summary(own)}, the peer's {summary(peers)}"
         worst = {kind: max((peers[key] for key in peers if key.startswith("grad.") == kind), default=0)
                  for kind in (False, True)}
-        far = [key for key, value in own.items() if not value <= max(allowed(key), 2 * worst[key.startswith("grad.")])]
+        most = distances(found, double, lambda values: np.quantile(values, 1 - UNIT_SHARE))
+        far = [key for key, value in own.items() if not value <= max(allowed(key), 2 * worst[key.startswith("grad.")])
+               and not (key.startswith("grad.") and most[key] <= GRADIENT and value <= UNIT)]
         return "\n     ".join([line, *(f"{key} is off by {own[key]:.1e}" for key in far[:8])]), not far
 
 

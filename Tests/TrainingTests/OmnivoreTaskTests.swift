@@ -227,7 +227,28 @@ import Understanding
         var other = order
         #expect(other.item(at: 250).index == items[250].index && other.item(at: 7).index == items[7].index)
         var cycled = MixedOrder(parts, key: RandomKey(seed: 3), batch: 2, cycle: 6)
-        #expect((0..<12).map { cycled.item(at: $0).index } == [0, 1, 10, 11, 17, 18, 0, 1, 10, 11, 17, 18])
+        // The first six items of each kind, or all that it has.
+        let repeated = (0..<20).map { cycled.item(at: $0).index }
+        #expect(repeated == [0, 1, 10, 11, 17, 18, 2, 3, 12, 13, 19, 17, 4, 5, 14, 15, 18, 19, 0, 1])
+    }
+
+    @Test("overfitting measures the very items that it trains on, of each kind that is trained")
+    func overfits() throws {
+        let sights = try Sights()
+        for (shares, count) in [([1, 1, 1], 18), ([1, 0, 1], 12)] as [([Double], Int)] {
+            let recipe = try recipe(sights) {
+                $0["sampling"] = JSONValue.object(
+                    JSONObject(zip(["image", "video", "rgbd"], shares).map { ($0, .number($1)) }))
+                $0["training"] = ["steps": 9, "batch_size": 6, "overfit_batches": 1]
+            }
+            let folder = RunFolder(sights.folder.appendingPathComponent("none").path)
+            let task = try #require(try recipe.prepare(TrainingPlace(folder: folder))() as? OmnivoreTask)
+            #expect(task.itemCount == count && task.heldOutCount == count)
+            var order = task.order(key: RandomKey(seed: 1), batch: 6, cycle: 6)
+            #expect(Set((0..<9 * 6).map { order.item(at: $0).index }) == Set(0..<count))
+            let metrics = try task.evaluate().map(\.name)
+            #expect(metrics.contains("video_top1") == (shares[1] > 0) && metrics.contains("rgbd_top1"))
+        }
     }
 
     @Test("what cannot be trained is refused in a sentence")

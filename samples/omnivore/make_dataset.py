@@ -6,8 +6,8 @@
     python3 make_dataset.py --emoji emoji              # data/: manifest.jsonl, 64 x 64 pixels
 
 image  which of twelve things an emoji shows, drawn by Noto or EmojiOne, of any size, place, turn and background.
-video  how such an emoji moves over eight frames: left or right, up or down, growing or shrinking, turning left or right.
-       Backwards each is another of the eight, so no frame says which.
+video  how such an emoji moves over eight frames: left or right, up or down, growing or shrinking. Backwards each is another
+       of the six, so no frame says which.
 rgbd   solids on a floor before a wall, ray-traced with their true depth: ball, box, cone, cylinder, pyramid, ring. The floor
        is chequered, everything has any colour and pixels are noisy.
 
@@ -24,7 +24,7 @@ from PIL import Image
 SIZE = 64
 FRAMES, RATE = 8, 10
 FOCAL = 70.0  # pixels
-MOTIONS = ["down", "growing", "left", "right", "shrinking", "turning left", "turning right", "up"]
+MOTIONS = ["down", "growing", "left", "right", "shrinking", "up"]
 THINGS = {
     "1F346": "aubergine", "1F697": "automobile", "1F34C": "banana", "1F514": "bell", "1F6B2": "bicycle",
     "1F438": "frog face", "1F347": "grapes", "1F419": "octopus", "1F427": "penguin", "26BD": "soccer ball",
@@ -65,20 +65,16 @@ def clip(drawing, motion, rng):
     """Eight frames of a drawing that moves over a plain background, `[8, 64, 64, 3]`."""
     background, side, far = color(rng), rng.uniform(26, 38), rng.uniform(16, 26)
     middle, angle = SIZE / 2 + rng.uniform(-5, 5, 2), rng.uniform(-20, 20)
-    if motion.startswith("turning"):
-        far = rng.uniform(80, 150)
     frames = []
     for time in np.linspace(-0.5, 0.5, FRAMES):
-        (x, y), size, turn = middle, side, angle
+        (x, y), size = middle, side
         if motion in ("left", "right"):
             x += far * time * (1 if motion == "right" else -1)
         elif motion in ("up", "down"):
             y += far * time * (1 if motion == "down" else -1)
-        elif motion in ("growing", "shrinking"):
-            size *= 2 ** (time if motion == "growing" else -time)
         else:
-            turn += far * time * (1 if motion == "turning left" else -1)
-        frames.append(shown(drawing, background, x, y, size, turn))
+            size *= 2 ** (time if motion == "growing" else -time)
+        frames.append(shown(drawing, background, x, y, size, angle))
     return np.stack(frames)
 
 
@@ -166,8 +162,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--emoji", default="emoji", help="what samples/emoji/make_dataset.py wrote")
     parser.add_argument("-o", "--output", default="data")
-    parser.add_argument("--train", type=int, default=1200, help="samples of each kind")
-    parser.add_argument("--held-out", type=int, default=180, help="samples of each kind")
+    parser.add_argument("--train", type=int, default=1800, help="samples of each kind")
+    parser.add_argument("--held-out", type=int, default=300, help="samples of each kind")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     drawings = {(code, hand): emoji(os.path.join(arguments.emoji, hand, code + ".png"))

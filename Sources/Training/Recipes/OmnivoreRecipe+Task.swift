@@ -164,10 +164,14 @@ extension OmnivoreRecipe {
                 Array(split.validation.prefix(data.validationLimit)), kind: kind, preprocessing)
             if training.overfitBatches > 0 { learned = learned.prefix(training.overfitBatches * training.batchSize) }
             try load(&learned, &loading, place)
-            if training.overfitBatches > 0 { measured = learned } else { try load(&measured, &loading, place) }
+            let share = sampling[kind] ?? 1
+            if training.overfitBatches > 0 {
+                measured = share > 0 ? learned : learned.prefix(0)
+            } else {
+                try load(&measured, &loading, place)
+            }
             parts.append(
-                OmnivoreTask.Part(
-                    classes: set.classes, training: learned, validation: measured, share: sampling[kind] ?? 1))
+                OmnivoreTask.Part(classes: set.classes, training: learned, validation: measured, share: share))
         }
         try refuseOrTell(loading, place)
         guard parts.contains(where: { $0.share > 0 && $0.training.count > 0 }) else {

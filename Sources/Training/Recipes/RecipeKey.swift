@@ -141,7 +141,8 @@ extension TrainingSettings {
             "one of \"stop\", \"skip\""),
         RecipeKey("max_skipped_steps", "Skipped steps in a row that stop the run.", many),
         RecipeKey(
-            "overfit_batches", "Trains on the first so many batches again and again, and measures on them; 0: on all.",
+            "overfit_batches",
+            "Trains on the first so many batches (of each kind) again and again, and measures on them; 0: on all.",
             "an integer from 0 to 1000000"),
         RecipeKey(
             "sharding",
