@@ -26,6 +26,7 @@ extension Manifest {
         // By bytes, so that the order does not depend on the language of the machine.
         func sorted(_ names: [String]) -> [String] { names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) } }
         guard shards.isEmpty else { return ([], sorted(shards).map(url.appendingPathComponent)) }
+        if names.isEmpty, let documents = captionDocuments(in: url) { return (try documents.flatMap(captions), nil) }
         let entries = try sorted(names).map { name in
             let media = url.appendingPathComponent(name)
             let text = media.deletingPathExtension().appendingPathExtension("txt")

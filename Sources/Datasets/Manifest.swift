@@ -81,10 +81,11 @@ public struct ManifestEntry: Sendable, Equatable {
 
 /// The list of pictures and clips that a data set consists of.
 ///
-/// Four sources: a folder of media with captions beside them (`clip.mp4`, `clip.txt`), searched with its subfolders and
+/// Five sources: a folder of media with captions beside them (`clip.mp4`, `clip.txt`), searched with its subfolders and
 /// ordered by path; a JSONL file, an object a line (`video`, `image` or `file`; `caption` or `text`; `start`, `end`,
 /// `split`); a CSV file with a header of the same names; WebDataset's tar shards: one, a pattern such as
-/// `train-{000..099}.tar`, a folder of them, or a text file that lists them. Relative paths start at the manifest's folder.
+/// `train-{000..099}.tar`, a folder of them, or a text file that lists them; documents of captions in COCO's form, one or a
+/// folder of them. Relative paths start at the manifest's folder.
 public struct Manifest: Sendable {
     /// The entries, in the manifest's order (by path for folders).
     public var entries: [ManifestEntry]
@@ -128,11 +129,13 @@ public struct Manifest: Sendable {
             switch url.pathExtension.lowercased() {
             case "jsonl", "ndjson": entries = try Self.jsonLines(url)
             case "csv": entries = try Self.csv(url)
+            case "json": entries = try Self.captions(url)
             case let other:
                 throw DatasetError(
                     .malformed,
-                    "\(url.path) has the extension .\(other); a data set is a folder, a .jsonl file, a .csv file, or .tar "
-                        + "shards (one, a pattern with braces, or a .txt file that lists them).")
+                    "\(url.path) has the extension .\(other); a data set is a folder, a .jsonl file, a .csv file, captions in "
+                        + "COCO's form (.json), or .tar shards (one, a pattern with braces, or a .txt file that lists them)."
+                )
             }
         }
         if let shards {

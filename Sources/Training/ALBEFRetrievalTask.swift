@@ -151,36 +151,35 @@ public final class ALBEFRetrievalTask: TrainingTask {
                 concatenated(texts.map(\.feature)), concatenated(sights.map(\.feature)).transposed()
             ).scalars(Float.self)
             var result = Found(recall: recall, toClip: near, toText: near)
-            try rank(&result, concatenated(sights.map(\.tokens)), concatenated(texts.map(\.states)), mask)
+            rank(&result, concatenated(sights.map(\.tokens)), concatenated(texts.map(\.states)), mask)
             return result
         }
     }
 
     /// Puts the nearest of everything in order by reading picture and caption together; the others stay behind them.
-    private func rank(_ found: inout Found, _ tokens: Tensor, _ states: Tensor, _ mask: Tensor) throws {
+    private func rank(_ found: inout Found, _ tokens: Tensor, _ states: Tensor, _ mask: Tensor) {
         let (height, width) = (found.recall.captions.count, found.recall.clips.count)
         guard candidates > 0 else { return }
         let near = found.toClip
-        /// The places of the largest similarities, and all places moved behind whatever the model may say of those.
-        func nearest(_ places: [Int], _ scores: inout [Float]) -> [Int] {
-            for place in places { scores[place] = near[place] - 1e6 }
-            return Array(
-                places.sorted { near[$0] != near[$1] ? near[$0] > near[$1] : $0 < $1 }.prefix(candidates))
+        /// The scores of some places, those that are not read moved behind whatever the model may say of the others.
+        func rank(_ places: [Int], _ scores: inout [Float], _ read: ([Int]) -> Tensor) {
+            let ranked = Reranking.ranked(places.map { near[$0] }, candidates: candidates) {
+                read($0).scalars(Float.self)
+            }
+            for found in ranked { scores[places[found.place]] = found.match ?? near[places[found.place]] - 1e6 }
         }
         for row in 0..<height {
-            let best = nearest((0..<width).map { row * width + $0 }, &found.toClip)
-            let same = [Int](repeating: row, count: best.count)
-            let scores = model.matchingScores(
-                image: tokens.entries(best.map { $0 % width }), text: states.entries(same), mask: mask.entries(same),
-                .inference)
-            for (place, score) in zip(best, scores.scalars(Float.self)) { found.toClip[place] = score }
+            rank((0..<width).map { row * width + $0 }, &found.toClip) { best in
+                let same = [Int](repeating: row, count: best.count)
+                return model.matchingScores(
+                    image: tokens.entries(best), text: states.entries(same), mask: mask.entries(same), .inference)
+            }
         }
         for column in 0..<width {
-            let best = nearest((0..<height).map { $0 * width + column }, &found.toText)
-            let texts = best.map { $0 / width }
-            let scores = model.matchingScores(
-                image: tokens.entries([column]), text: states.entries(texts), mask: mask.entries(texts), .inference)
-            for (place, score) in zip(best, scores.scalars(Float.self)) { found.toText[place] = score }
+            rank((0..<height).map { $0 * width + column }, &found.toText) { best in
+                model.matchingScores(
+                    image: tokens.entries([column]), text: states.entries(best), mask: mask.entries(best), .inference)
+            }
         }
     }
 

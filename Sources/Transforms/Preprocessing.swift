@@ -87,10 +87,11 @@ extension Preprocessing {
             text: TextPreparation(.roberta, contextLength: contextLength, padsToLength: false))
     }
 
-    /// Omnivore's.
+    /// Omnivore's: of a video four parts of two seconds, as its evaluation looks at them.
     public static let omnivore = Preprocessing(
         image: ImagePreparation(resize: .shorterSide(256), crop: ImageSize(224), scaling: .imageNet),
-        video: VideoPreparation(frameCount: 32, resize: .shorterSide(256), crop: ImageSize(224)),
+        video: VideoPreparation(
+            frameCount: 32, resize: .shorterSide(256), crop: ImageSize(224), frameRate: 16, clipCount: 4),
         depth: DepthPreparation())
 
     /// The video retrieval model's.

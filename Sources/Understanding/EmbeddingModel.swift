@@ -94,16 +94,22 @@ public final class EmbeddingModel {
     /// - Throws: ``UnderstandingError`` for an empty text, ``TransformError`` for none, ``ModelError`` for ids that do not
     ///   fit the model.
     public func embed(texts: [String], batch: Int = 32) throws -> Tensor {
-        guard texts.allSatisfy({ $0.contains { !$0.isWhitespace } }) else {
-            throw UnderstandingError("A text is empty; say in words what it is about.")
-        }
-        return try withoutGradients {
+        try withoutGradients {
             let parts = try stride(from: 0, to: max(texts.count, 1), by: batch).map { start in
-                let some = Array(texts[start..<min(start + batch, texts.count)])
-                return try encoder.embed(ids: textPreparation(some, tokenizer: tokenizer).ids, .inference)
+                try encoder.embed(ids: prepare(Array(texts[start..<min(start + batch, texts.count)])).ids, .inference)
             }
             return concatenated(parts)
         }
+    }
+
+    /// The ids of texts, and 1 where a token stands.
+    ///
+    /// - Throws: as ``embed(texts:batch:)``.
+    func prepare(_ texts: [String]) throws -> (ids: Tensor, attentionMask: Tensor) {
+        guard texts.allSatisfy({ $0.contains { !$0.isWhitespace } }) else {
+            throw UnderstandingError("A text is empty; say in words what it is about.")
+        }
+        return try textPreparation(texts, tokenizer: tokenizer)
     }
 
     /// Says how many of some texts are longer than what the model reads; `nil` where none is.

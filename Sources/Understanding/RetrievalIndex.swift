@@ -1,6 +1,7 @@
 import Checkpoints
 import Foundation
 import JSON
+import Models
 import Tensors
 
 /// Embeddings of pictures, clips or texts, kept in a folder so that each is computed once.
@@ -30,6 +31,8 @@ public struct RetrievalIndex: Sendable {
         public let item: Item
         /// The cosine of both embeddings, -1...1.
         public let similarity: Double
+        /// The score of "match", where query and item were read together.
+        public var match: Double?
     }
 
     /// The digest of the model's weights and preparation; embeddings of other models mean something else.
@@ -67,27 +70,33 @@ public struct RetrievalIndex: Sendable {
     /// All embeddings, `[items, width]`.
     public var embeddings: Tensor { Tensor(values, shape: [items.count, width]) }
 
-    /// The most similar items for each query, the best first; of equally similar ones the first in the index.
+    /// The most similar items for a query, the best first; of equally similar ones the first in the index.
     ///
     /// - Parameters:
-    ///   - queries: `[queries, width]`, `float32`, rows of length 1.
-    ///   - count: how many are wanted at most, for each query.
-    public func matches(_ queries: Tensor, count: Int) -> [[Match]] {
-        precondition(queries.rank == 2 && queries.shape[1] == width, "RetrievalIndex: queries \(queries.shape)")
-        guard !items.isEmpty else { return Array(repeating: [], count: queries.shape[0]) }
-        let table = embeddings.transposed()
-        // A few queries at a time keep the scores in memory.
-        let step = max(1, (1 << 24) / items.count)
-        return stride(from: 0, to: queries.shape[0], by: step).flatMap { start in
-            let part = queries.sliced(0, start..<min(start + step, queries.shape[0]))
-            let scores = matmul(part, table).scalars(Float.self)
-            return (0..<part.shape[0]).map { row in
-                let own = scores[row * items.count..<(row + 1) * items.count]
-                let order = own.indices.sorted { own[$0] != own[$1] ? own[$0] > own[$1] : $0 < $1 }.prefix(count)
-                return order.map {
-                    Match(place: $0 - own.startIndex, item: items[$0 - own.startIndex], similarity: Double(own[$0]))
-                }
-            }
+    ///   - query: `[1, width]`, `float32`, of length 1.
+    ///   - count: how many are wanted at most.
+    public func matches(_ query: Tensor, count: Int) -> [Match] {
+        matches(query, count: count, candidates: 0) { _ in [] }
+    }
+
+    /// The most similar items, some of them in another order.
+    ///
+    /// - Parameters:
+    ///   - query: `[1, width]`, `float32`, of length 1.
+    ///   - count: how many are wanted at most.
+    ///   - candidates: how many of the most similar are put in order by `scores`, before all others.
+    ///   - scores: how well some items match the query, `nil` for one that cannot be read; called once, if at all.
+    public func matches(
+        _ query: Tensor, count: Int, candidates: Int, scores: ([Item]) throws -> [Float?]
+    ) rethrows -> [Match] {
+        precondition(query.shape == [1, width], "RetrievalIndex: a query \(query.shape)")
+        guard !items.isEmpty else { return [] }
+        let near = matmul(query, embeddings.transposed()).scalars(Float.self)
+        let ranked = try Reranking.ranked(near, candidates: candidates) { try scores($0.map { items[$0] }) }
+        return ranked.prefix(count).map {
+            Match(
+                place: $0.place, item: items[$0.place], similarity: Double(near[$0.place]),
+                match: $0.match.map(Double.init))
         }
     }
 

@@ -28,9 +28,10 @@ public final class SightClassifier {
     /// - Parameters:
     ///   - pretrained: the model directory.
     ///   - names: the names of the classes of one head, for a directory that does not have them: of the head with as many.
+    ///   - clips: how many parts of a video are looked at, at most; what the directory says when `nil`.
     /// - Throws: ``UnderstandingError`` for a model that has no heads, or whose preparation or names of classes are missing or
     ///   do not fit it; ``CheckpointError`` for members that are wrong.
-    public init(_ pretrained: PretrainedModel, names: [String]? = nil) throws {
+    public init(_ pretrained: PretrainedModel, names: [String]? = nil, clips: Int? = nil) throws {
         path = pretrained.path
         guard let model = pretrained.module as? Omnivore else {
             throw UnderstandingError("\(path) holds a \(pretrained.name), which has no classes of its own.")
@@ -39,7 +40,7 @@ public final class SightClassifier {
             throw UnderstandingError(
                 "The config.json of \(path) does not say how inputs are prepared (member 'preprocessing').")
         }
-        preprocessing = try Preprocessing(fields)
+        preprocessing = try Preprocessing(fields).looking(atClips: clips, path)
         let stated = try pretrained.extra.optionalFields(Self.classesKey)
         try stated?.rejectUnknown(known: Omnivore.Kind.allCases.map(\.rawValue))
         var classes: [Omnivore.Kind: [String]] = [:]
@@ -101,20 +102,38 @@ public final class SightClassifier {
             let places = inputs.indices.filter { inputs[$0].kind == kind }
             guard !places.isEmpty else { continue }
             let names = try classes(of: kind)
-            let pixels = places.map { inputs[$0].pixels }
-            guard
-                let shares = model.probabilities(
-                    concatenated(pixels), counts: pixels.map { $0.shape[0] }, kind: kind)
-            else { continue }
-            let values = shares.scalars(Float.self)
-            for (row, place) in places.enumerated() {
-                let own = Array(values[row * names.count..<(row + 1) * names.count])
-                let order = own.indices.sorted { own[$0] != own[$1] ? own[$0] > own[$1] : $0 < $1 }
-                result[place] = order.prefix(count).map {
-                    ZeroShotClassifier.Guess(place: $0, label: names[$0], probability: Double(own[$0]))
+            // The parts of one video are a batch of their own: clips are what takes memory.
+            for group in kind == .video ? places.map({ [$0] }) : [places] {
+                let pixels = group.map { inputs[$0].pixels }
+                guard
+                    let shares = model.probabilities(
+                        concatenated(pixels), counts: pixels.map { $0.shape[0] }, kind: kind)
+                else { continue }
+                let values = shares.scalars(Float.self)
+                for (row, place) in group.enumerated() {
+                    let own = Array(values[row * names.count..<(row + 1) * names.count])
+                    let order = own.indices.sorted { own[$0] != own[$1] ? own[$0] > own[$1] : $0 < $1 }
+                    result[place] = order.prefix(count).map {
+                        ZeroShotClassifier.Guess(place: $0, label: names[$0], probability: Double(own[$0]))
+                    }
                 }
             }
         }
+        return result
+    }
+}
+
+extension Preprocessing {
+    /// The same with another number of parts of a video.
+    fileprivate func looking(atClips count: Int?, _ path: String) throws -> Preprocessing {
+        guard let count else { return self }
+        var result = self
+        guard let video, video.frameRate != nil || count == 1 else {
+            throw UnderstandingError(
+                "The config.json of \(path) does not say how long a part of a video is ('preprocessing.video.frame_rate'), so "
+                    + "that only the whole of it can be looked at.")
+        }
+        result.video?.clipCount = count
         return result
     }
 }

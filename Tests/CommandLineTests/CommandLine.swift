@@ -45,7 +45,7 @@ enum CommandLineTool {
         process.environment = environment.merging(variables) { $1 }
         let name = NSTemporaryDirectory() + "mmgen-run-" + UUID().uuidString
         let paths = [name + ".out", name + ".err"]
-        for path in paths { FileManager.default.createFile(atPath: path, contents: nil) }
+        for path in paths { _ = FileManager.default.createFile(atPath: path, contents: nil) }
         process.standardOutput = try FileHandle(forWritingTo: URL(fileURLWithPath: paths[0]))
         process.standardError = try FileHandle(forWritingTo: URL(fileURLWithPath: paths[1]))
         process.standardInput = FileHandle.nullDevice

@@ -77,6 +77,8 @@ import Testing
             "--baseline", "0.1", "--model", "run/model")
         #expect(one.code == 0 && one.output.hasPrefix("sights/rgbd/first/0.png  "), "\(one.output)\(one.errors)")
         #expect(one.output.contains("first ") && one.output.contains("second "))
+        let parts = try run("classify", "sights/video/lighter/0.gif", "--clips", "2", "--model", "run/model")
+        #expect(parts.code == 0, "\(parts.errors)")
         try folder.write("a\nb\n", to: "names.txt")
         let named = try run(
             "classify", "sights/image/red/0.png", "--labels-file", "names.txt", "--model", "run/model", "--top", "1")
@@ -87,6 +89,7 @@ import Testing
             (["classify", "sights/image", "--depth", "sights/rgbd/first/0.depth.png"], "belongs to one picture"),
             (["classify", "sights/image", "--labels-file", "names.txt"], "There are 3 names of classes"),
             (["classify", "sights/image", "--split", "test"], "No input has the split 'test'"),
+            (["classify", "sights/video", "--clips", "0"], "--clips must be between 1 and 1024"),
             (["embed", "sights/image", "-o", "out.jsonl"], "does not embed texts and pictures"),
         ]
         for (arguments, sentence) in cases {

@@ -87,6 +87,53 @@ import Testing
         for length in rows.squared().sum(axes: [1]).scalars(Float.self) { #expect(abs(length - 1) < 1e-5) }
     }
 
+    private struct Found {
+        let names: [String]
+        let similarities: [Double]
+        let matches: [Double?]
+    }
+
+    private func search(_ arguments: String...) throws -> Found {
+        let result = try CommandLineTool.run(
+            ["retrieve"] + arguments + ["--json", "--model", "run/model"], in: folder.path)
+        #expect(result.code == 0, "\(result.errors)")
+        let items = try JSONValue.parse(result.output)["results"]?.arrayValue?.first?["found"]?.arrayValue ?? []
+        return Found(
+            names: items.compactMap { $0["name"]?.stringValue },
+            similarities: items.compactMap { $0["similarity"]?.doubleValue },
+            matches: items.map { $0["match"]?.doubleValue })
+    }
+
+    /// Searches with and without reading pictures and texts together, both ways.
+    private func expectReranking(usual: Int) throws {
+        let plain = try search("the red square", "--in", "pictures", "--top", "12", "--rerank", "0")
+        #expect(plain.names.count == 12 && plain.matches.allSatisfy { $0 == nil })
+        let read = try search("the red square", "--in", "pictures", "--top", "12", "--rerank", "5", "--index", "index")
+        #expect(Set(read.names.prefix(5)) == Set(plain.names.prefix(5)))
+        #expect(read.names.suffix(7) == plain.names.suffix(7))
+        let scores = read.matches.prefix(5).compactMap { $0 }
+        #expect(scores.count == 5 && scores == scores.sorted(by: >) && read.matches.suffix(7).allSatisfy { $0 == nil })
+        // From the index: nothing is embedded again, and what is read together is read again.
+        let again = try search("the red square", "--in", "pictures", "--top", "3", "--rerank", "5", "--index", "index")
+        #expect(again.names == Array(read.names.prefix(3)) && again.matches == Array(read.matches.prefix(3)))
+        let texts = try search("pictures/0.png", "--in", "texts.txt", "--rerank", "2")
+        #expect(texts.matches.compactMap { $0 }.count == 2 && texts.names.count == 4)
+        let one = try search("the red square", "--in", "pictures/7.png", "--rerank", "1")
+        let other = try search("pictures/7.png", "--in", "texts.txt", "--rerank", "4")
+        let place = try #require(other.names.firstIndex(of: "the red square"))
+        #expect(one.matches == [other.matches[place]])
+        let left = try search("the red square", "--in", "pictures", "--top", "12")
+        #expect(left.matches.compactMap { $0 }.count == min(usual, 12))
+        // Pictures among pictures have nothing to be read together with.
+        let alike = try run("retrieve", "pictures/0.png", "--in", "pictures", "--rerank", "3", "--model", "run/model")
+        #expect(alike.code == 0 && alike.errors.contains("similarity alone decides"), "\(alike.errors)")
+        // A file that can no longer be read when its embedding is known.
+        let broken = folder.file("pictures/\(URL(fileURLWithPath: read.names[0]).lastPathComponent)")
+        try FileManager.default.removeItem(atPath: broken)
+        let gone = try search("the red square", "--in", "pictures", "--top", "12", "--rerank", "5", "--index", "index")
+        #expect(gone.names.count == 11 && !gone.names.contains(read.names[0]))
+    }
+
     @Test("FLAVA is pre-trained with the ids of an image tokenizer, goes on to the same bits, and searches")
     func flava() throws {
         let early = try run("train", "flava.yaml", "pictures", "-o", "early", "--quiet")
@@ -98,8 +145,12 @@ import Testing
             "classify", "pictures/0.png", "--labels", "red, green", "--template", "the {} square", "--model",
             "run/model")
         #expect(labelled.code == 0, "\(labelled.errors)")
+        try expectReranking(usual: 0)
     }
 
     @Test("ALBEF learns to find pictures, goes on to the same bits, and searches")
-    func albef() throws { try expectWhole("albef.yaml", metric: "mean_recall") }
+    func albef() throws {
+        try expectWhole("albef.yaml", metric: "mean_recall")
+        try expectReranking(usual: 16)
+    }
 }

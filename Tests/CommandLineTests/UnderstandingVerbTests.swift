@@ -151,6 +151,8 @@ import Testing
             (["retrieve", " ", "--in", "pictures"], "A text is empty"),
             (["embed", "--text", "", "-o", "out.safetensors"], "A text is empty"),
             (["retrieve", "red", "--in", "pictures", "--index", "kept"], "holds no index"),
+            (["retrieve", "red", "--in", "pictures", "--rerank", "3"], "does not read a picture and a text together"),
+            (["retrieve", "red", "--in", "pictures", "--rerank=-1"], "--rerank must be at least 0"),
             (["retrieve", "red", "--in", "pictures", "--index", "nowhere/index"], "there is no folder"),
             (["embed", "pictures", "-o", "nowhere/out.safetensors"], "there is no folder"),
             (["retrieve", "broken.png", "--in", "pictures"], "is not a picture"),

@@ -5,6 +5,7 @@ import JSON
 import Models
 import NeuralNets
 import Tensors
+import TestSupport
 import Testing
 
 @Suite struct FileTests {

@@ -77,13 +77,3 @@ final class TemporaryFolder {
 
     func file(_ name: String) -> String { path + "/" + name }
 }
-
-/// The sentence of the error that `body` throws.
-func message(_ body: () throws -> Void) -> String {
-    do {
-        try body()
-        return ""
-    } catch {
-        return String(describing: error)
-    }
-}

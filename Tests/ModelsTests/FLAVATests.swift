@@ -2,6 +2,7 @@ import Checkpoints
 import JSON
 import NeuralNets
 import Tensors
+import TestSupport
 import Testing
 
 @testable import Models
@@ -158,16 +159,36 @@ struct FLAVALossTests {
         #expect(try scored([0, 1, 1]) == 2)
     }
 
+    @Test("what is read together after it was encoded apart has the score of the loss's head")
+    func matching() throws {
+        var sizes = DalleEncoder.Configuration()
+        (sizes.hiddenDimension, sizes.blocksPerGroup, sizes.vocabularySize) = (4, 1, 6)
+        var weights = FLAVAPretrainingLoss.Configuration()
+        (weights.hiddenSize, weights.textVocabulary, weights.imageVocabulary) = (4, 13, 6)
+        let flava = FLAVAForPreTraining(
+            model: try smallModel(), imageCodebook: DalleVAEEncoder(sizes, random: key),
+            loss: FLAVAPretrainingLoss(weights, random: key))
+        let (tokens, image) = try flava.encode(image: pixels(), .inference)
+        let (states, text) = try flava.encode(text: words, mask: words, .inference)
+        #expect(floats(image) == floats(try flava.embed(pixels: pixels(), .inference)))
+        #expect(floats(text) == floats(try flava.embed(ids: words, .inference)))
+        let scores = flava.matchingScores(image: tokens, text: states, mask: words, .inference)
+        // Nothing is hidden, and the head of the loss is asked.
+        let whole = FLAVAInputs(image: pixels(), text: words, imagePatchesMask: .zeros([2, 4]), textMasked: words)
+        let called = try flava(whole, itmLabels: Tensor([Int64(1), 0]), .inference).itm
+        let expected = try #require(called).logits.selected(1, 1)
+        #expect(difference(scores, expected, within: .contraction(64)) == nil)
+        let both = flava.matchingScores(
+            image: tokens.entries([1]), text: states, mask: words, .inference)
+        #expect(floats(both)?.last == floats(scores)?.last && floats(both)?.first != floats(scores)?.first)
+    }
+
     @Test("training without labels, and labels that do not fit, are refused by name")
     func refusals() throws {
         let loss = MaskedPredictionLoss(4, vocabulary: 5, random: key)
         let itm = ITMLoss(4, random: key)
         let strange = Tensor([Int64](repeating: 5, count: 6), shape: [2, 3])
         let short = Tensor([Int64](repeating: 1, count: 4), shape: [2, 2])
-        func message(_ body: () throws -> Void) -> String {
-            do { try body() } catch { return "\(error)" }
-            return ""
-        }
         #expect(message { _ = try loss(states, labels: nil, training) }.contains("'masked_labels' are missing"))
         #expect(message { _ = try loss(states, labels: strange, training) }.contains("hold 5; allowed are 0 to 4"))
         #expect(message { _ = try loss(states, labels: short, training) }.contains("[2, 3]"))

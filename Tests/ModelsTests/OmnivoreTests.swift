@@ -3,6 +3,7 @@ import JSON
 import Models
 import NeuralNets
 import Tensors
+import TestSupport
 import Testing
 
 private let encoder: JSONObject = [
@@ -16,13 +17,6 @@ private func call(_ shape: [Int], _ config: JSONObject = small, kind: String = "
         ForwardDoor.Request(
             name: "Omnivore", config: config, inputs: ["x": Tensor.uniform(shape, key: RandomKey(seed: 1))],
             args: ["input_type": .string(kind)]))
-}
-
-private func message(_ body: () throws -> Void) -> String {
-    do {
-        try body()
-        return ""
-    } catch { return "\(error)" }
 }
 
 @Suite struct OmnivoreTests {

@@ -3,6 +3,7 @@ import JSON
 import Models
 import NeuralNets
 import Tensors
+import TestSupport
 import Testing
 
 private let text: JSONObject = [
@@ -15,13 +16,6 @@ private let video: JSONObject = [
 private let small: JSONObject = [
     "text_model_config": .object(text), "video_model_config": .object(video), "proj_out_dim": 4,
 ]
-
-private func message(_ body: () throws -> Void) -> String {
-    do {
-        try body()
-        return ""
-    } catch { return "\(error)" }
-}
 
 private func call(texts: Tensor, videos: Tensor) throws -> [String: Tensor] {
     try ForwardDoor.run(

@@ -34,8 +34,9 @@ private let samePads: [SamePad] = [
             // The peer pads first and convolves without padding.
             let none = [(before: 0, after: 0), (before: 0, after: 0)]
             let pads = [(before: Int, after: Int)](repeating: (row.pads.0, row.pads.1), count: axes)
+            let bias: Tensor = try #require(state["conv.bias"])
             let expected = x.padded(none + pads).convolved(
-                try #require(state["conv.weight"]), bias: try #require(state["conv.bias"]),
+                try #require(state["conv.weight"]), bias: bias,
                 geometry: ConvolutionGeometry(kernel: kernel, stride: stride))
             #expect(difference(y, expected, within: .contraction(200)) == nil)
         }
@@ -55,8 +56,9 @@ private let samePads: [SamePad] = [
             let none = [(before: 0, after: 0), (before: 0, after: 0)]
             let pads = [(before: Int, after: Int)](repeating: (row.pads.0, row.pads.1), count: axes)
             let crop = [Int](repeating: row.crop, count: axes)
+            let bias: Tensor = try #require(state["convt.bias"])
             let expected = x.padded(none + pads).convolvedTransposed(
-                try #require(state["convt.weight"]), bias: try #require(state["convt.bias"]),
+                try #require(state["convt.weight"]), bias: bias,
                 geometry: ConvolutionGeometry(kernel: kernel, stride: stride, padFront: crop),
                 outputPadding: [Int](repeating: row.extra, count: axes))
             #expect(difference(y, expected, within: .contraction(200)) == nil)

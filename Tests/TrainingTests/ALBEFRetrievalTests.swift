@@ -168,7 +168,7 @@ import Testing
             (["augment": ["magnitude": 31]], "'augment.magnitude' must be an integer from 0 to 30"),
             (["augment": ["size": 3]], "augment.size"),
         ] as [(JSONObject, String)] {
-            let sentence = refusal { _ = try recipe(data, more) }
+            let sentence = message { _ = try recipe(data, more) }
             #expect(sentence.contains(part), "\(sentence)")
         }
         let same = try PictureFolder(12) { _, line in line["caption"] = "one thing" }
@@ -180,7 +180,7 @@ import Testing
             (same, ["training": ["batch_size": 4]], "with 1 different captions"),
             (data, ["init_from": .string(data.folder.path)], "config.json"),
         ] as [(PictureFolder, JSONObject, String)] {
-            let sentence = refusal { _ = try task(recipe(source, more), source, RunPlace()) }
+            let sentence = message { _ = try task(recipe(source, more), source, RunPlace()) }
             #expect(sentence.contains(part), "\(sentence)")
         }
     }

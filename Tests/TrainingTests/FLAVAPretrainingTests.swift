@@ -276,7 +276,7 @@ import Testing
             (["loss": ["mim_weight": -1]], "'loss.mim_weight' must be between 0 and 1000"),
             (["gather": "x"], "'gather' must be one of"),
         ] as [(JSONObject, String)] {
-            let sentence = refusal { _ = try recipe(data, more) }
+            let sentence = message { _ = try recipe(data, more) }
             #expect(sentence.contains(part), "\(sentence)")
         }
         let path = JSONValue.string(data.manifest)
@@ -291,12 +291,12 @@ import Testing
             (["init_from": .string(data.folder.path)], [], "config.json"),
             (["arguments": .object(narrow)], [], "'multimodal_hidden_size'"),
         ] as [(JSONObject, [String], String)] {
-            let sentence = refusal { _ = try task(recipe(data, more, without: without), data, RunPlace()) }
+            let sentence = message { _ = try task(recipe(data, more, without: without), data, RunPlace()) }
             #expect(sentence.contains(part), "\(sentence)")
         }
         // Weights that are no encoder of DALL-E.
         try SafetensorsWriter.write(["a": Tensor.zeros([2])], to: data.path("other.safetensors"))
-        let sentence = refusal {
+        let sentence = message {
             _ = try task(recipe(data, ["codebook": .string(data.path("other.safetensors"))]), data, RunPlace())
         }
         #expect(sentence.contains("holds no encoder of DALL-E"), "\(sentence)")
@@ -318,8 +318,8 @@ import Testing
         let named = try TextLines.read(lines, validationShare: 0, seed: 1)
         #expect(named.training == ["a"] && named.validation == ["b"])
         let broken = URL(fileURLWithPath: try data.write("{\"text\": 3}\n", to: "d.jsonl"))
-        #expect(refusal { _ = try TextLines.read(broken, validationShare: 0, seed: 1) }.contains("line 1"))
+        #expect(message { _ = try TextLines.read(broken, validationShare: 0, seed: 1) }.contains("line 1"))
         let empty = URL(fileURLWithPath: try data.write("\n \n", to: "e.txt"))
-        #expect(refusal { _ = try TextLines.read(empty, validationShare: 0, seed: 1) }.contains("holds no texts"))
+        #expect(message { _ = try TextLines.read(empty, validationShare: 0, seed: 1) }.contains("holds no texts"))
     }
 }

@@ -92,15 +92,6 @@ struct GroundingTaskTests {
         }
     }
 
-    private func message(_ body: () throws -> Void) -> String {
-        do {
-            try body()
-            return "nothing was refused"
-        } catch {
-            return "\(error)"
-        }
-    }
-
     @Test("a run writes a model directory that says how pictures and captions are prepared, and a run goes on from it")
     func run() throws {
         let data = try data()
@@ -143,6 +134,43 @@ struct GroundingTaskTests {
         #expect(loss.item(Float.self).isFinite)
         #expect(metrics.map(\.name) == ["loss", "tokens", "l1", "giou", "alignment"])
         #expect(!FileManager.default.fileExists(atPath: folder.path))
+    }
+
+    @Test(
+        "with frozen parts, rates of parts and vectors that do not decay, a model in pieces has the bits of a whole one"
+    )
+    func pieces() throws {
+        let data = try data()
+        let root = data.deletingLastPathComponent()
+        defer { try? FileManager.default.removeItem(at: root) }
+        func result(_ size: Int, _ sharding: String, decays: Bool = false) throws -> [String: Data] {
+            let recipe = try recipe(data) {
+                var arguments = $0["arguments"]?.objectValue ?? [:]
+                (arguments["backbone_norm"], arguments["freeze_first_stage"]) = ("FrozenBatchNorm2d", true)
+                $0["arguments"] = .object(arguments)
+                $0["training"] = [
+                    "steps": 3, "batch_size": 4, "accumulation": 2, "learning_rate": 0.01, "warmup_steps": 0,
+                    "weight_decay": 0.1, "decays_vectors": .bool(decays), "sharding": .string(sharding),
+                    "rate_shares": ["image_backbone": 0.1, "text_encoder": 0.5], "checkpoint_every": 3,
+                ]
+            }
+            let folder = RunFolder(root.appendingPathComponent("run-\(size)-\(sharding)-\(decays)").path)
+            try FileManager.default.createDirectory(atPath: folder.path, withIntermediateDirectories: true)
+            _ = try recipe.prepare(TrainingPlace(folder: folder))()
+            _ = try LoopbackWire.run(size) { group in
+                let task = try recipe.prepare(TrainingPlace(folder: folder, group: group))()
+                return try Trainer(task, settings: recipe.training, folder: folder, group: group).run(resumes: false)
+            }
+            return try Dictionary(
+                uniqueKeysWithValues: ["model", "ema", "optimizer"].map { name in
+                    let path = folder.path + "/checkpoints/step-00000003/\(name).safetensors"
+                    return (name, try Data(contentsOf: URL(fileURLWithPath: path)))
+                })
+        }
+        let whole = try result(1, "none")
+        let pieces = try result(2, "full")
+        for (name, bytes) in whole { #expect(pieces[name] == bytes, "\(name)") }
+        #expect(try result(1, "none", decays: true)["model"] != whole["model"])
     }
 
     @Test("data and settings that teach nothing are refused, or left out where that is asked for")

@@ -5,6 +5,7 @@ import Media
 import Models
 import NeuralNets
 import Tensors
+import TestSupport
 import Testing
 import Transforms
 import Understanding
@@ -100,15 +101,6 @@ import Understanding
     }
 
     private func value(_ name: String, _ metrics: Metrics) -> Double? { metrics.first { $0.name == name }?.value }
-
-    private func message(_ body: () throws -> Void) -> String {
-        do {
-            try body()
-            return "nothing was refused"
-        } catch {
-            return "\(error)"
-        }
-    }
 
     @Test("one model learns all three kinds, and its directory classifies files as the evaluation did")
     func learns() throws {

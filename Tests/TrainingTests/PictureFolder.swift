@@ -62,13 +62,3 @@ final class PictureFolder {
         return task
     }
 }
-
-/// The sentence of a refusal.
-func refusal(_ body: () throws -> Void) -> String {
-    do {
-        try body()
-        return "nothing was refused"
-    } catch {
-        return "\(error)"
-    }
-}

@@ -85,6 +85,8 @@ import Testing
             var settings = Self.four
             settings.optimizer.kind = kind
             settings.optimizer.layerDecay = 0.8
+            settings.optimizer.rateShares = [.init("layers", 0.5), .init("layers.0", 2)]
+            (settings.optimizer.weightDecay, settings.optimizer.decaysVectors) = (0.1, false)
             let (one, many) = (try RunPlace(), try RunPlace())
             for place in [one, many] { _ = try TinyRuns.gptTask(in: place.path) }
             let alone = try outcome(1, settings, one, task: task)

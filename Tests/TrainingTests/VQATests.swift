@@ -6,6 +6,7 @@ import Media
 import Models
 import NeuralNets
 import Tensors
+import TestSupport
 import Testing
 
 @testable import Training
@@ -190,7 +191,7 @@ import Testing
             (["answers": ["targets": "x"]], "'answers.targets' must be one of"),
             (["loss": ["distillation": 2]], "'loss.distillation' must be between 0 and 1"),
         ] as [(JSONObject, String)] {
-            #expect(refusal { _ = try recipe(questions, more) }.contains(part))
+            #expect(message { _ = try recipe(questions, more) }.contains(part))
         }
         let path = JSONValue.string(questions.data)
         for (more, part) in [
@@ -198,7 +199,7 @@ import Testing
             (["data": ["path": path, "size": [8, 8]]], "data.size is 8 x 8"), (["data": ["path": ""]], "No data"),
             (["init_from": .string(questions.folder.path)], "config.json"),
         ] as [(JSONObject, String)] {
-            let sentence = refusal { _ = try task(recipe(questions, more), questions) }
+            let sentence = message { _ = try task(recipe(questions, more), questions) }
             #expect(sentence.contains(part), "\(sentence)")
         }
         let image: JSONValue = "0.png"
@@ -209,7 +210,7 @@ import Testing
             ([["image": "none.png", "question": "a?", "answers": ["b", "c"]]], "none.png"),
         ] as [([JSONObject], String)] {
             let other = try Questions(lines)
-            let sentence = refusal {
+            let sentence = message {
                 _ = try task(recipe(other, ["data": ["path": .string(other.data), "validation_share": 0]]), other)
             }
             #expect(sentence.contains(part), "\(sentence)")

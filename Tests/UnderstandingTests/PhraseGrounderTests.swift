@@ -3,6 +3,7 @@ import Foundation
 import JSON
 import Models
 import Tensors
+import TestSupport
 import Testing
 import Tokenizers
 import Transforms
@@ -41,15 +42,6 @@ struct PhraseGrounderTests {
 
     private func remove(_ path: String) {
         try? FileManager.default.removeItem(at: URL(fileURLWithPath: path).deletingLastPathComponent())
-    }
-
-    private func message(_ body: () throws -> Void) -> String {
-        do {
-            try body()
-            return "nothing was refused"
-        } catch {
-            return "\(error)"
-        }
     }
 
     @Test("every phrase gets as many boxes as are asked for, the best first, inside the picture")

@@ -160,39 +160,29 @@ struct QuestionAnswererTests {
         #expect(throws: CheckpointError.self) { try QuestionAnswerer(contentsOf: strange.path) }
     }
 
-    /// The sentence of a refusal.
-    private func refusal(_ body: () throws -> Void) -> String {
-        do {
-            try body()
-            return "nothing was refused"
-        } catch {
-            return "\(error)"
-        }
-    }
-
     @Test("what is missing in a directory, or does not fit the model, is said in a sentence")
     func refusals() throws {
         let name = "flava_model_for_classification"
         let none = try directory(name, Self.flava, answers: nil)
-        #expect(refusal { _ = try QuestionAnswerer(contentsOf: none.path) }.contains("member 'answers'"))
+        #expect(message { _ = try QuestionAnswerer(contentsOf: none.path) }.contains("member 'answers'"))
         let few = try directory(name, Self.flava, answers: ["yes"])
-        #expect(refusal { _ = try QuestionAnswerer(contentsOf: few.path) }.contains("a list of 3 texts"))
+        #expect(message { _ = try QuestionAnswerer(contentsOf: few.path) }.contains("a list of 3 texts"))
         let blind = try directory(
             name, Self.flava,
             preprocessing: Preprocessing(text: TextPreparation(.bert, contextLength: 8, padsToLength: true)))
-        #expect(refusal { _ = try QuestionAnswerer(contentsOf: blind.path) }.contains("'preprocessing.image'"))
+        #expect(message { _ = try QuestionAnswerer(contentsOf: blind.path) }.contains("'preprocessing.image'"))
         let mute = try directory(name, Self.flava, tokenizer: [:])
-        #expect(refusal { _ = try QuestionAnswerer(contentsOf: mute.path) }.contains("a tokenizer"))
+        #expect(message { _ = try QuestionAnswerer(contentsOf: mute.path) }.contains("a tokenizer"))
         var small = Self.flava
         small["vocab_size"] = 6
         let narrow = try directory(name, small)
-        #expect(refusal { _ = try QuestionAnswerer(contentsOf: narrow.path) }.contains("ids where the model reads 6"))
+        #expect(message { _ = try QuestionAnswerer(contentsOf: narrow.path) }.contains("ids where the model reads 6"))
         let empty = try directory("albef_model_for_vqa", Self.albef, answers: [])
-        #expect(refusal { _ = try QuestionAnswerer(contentsOf: empty.path) }.contains("at least one text"))
+        #expect(message { _ = try QuestionAnswerer(contentsOf: empty.path) }.contains("at least one text"))
         var encoders = Self.flava
         for key in ["num_classes", "classifier_in_dim", "classifier_hidden_sizes"] { encoders[key] = nil }
         let other = try directory("flava_model", encoders)
-        #expect(refusal { _ = try QuestionAnswerer(contentsOf: other.path) }.contains("answers no questions"))
+        #expect(message { _ = try QuestionAnswerer(contentsOf: other.path) }.contains("answers no questions"))
     }
 
     @Test("empty questions, other numbers of pictures and pictures of another size are refused")
@@ -202,8 +192,8 @@ struct QuestionAnswererTests {
             preprocessing: .flavaQuestions(size: 24, contextLength: 8))
         let answerer = try QuestionAnswerer(contentsOf: folder.path)
         let seen = try pictures(answerer, in: folder, [10])
-        #expect(refusal { _ = try answerer.answers(to: [" "], about: seen) }.contains("question is empty"))
-        #expect(refusal { _ = try answerer.answers(to: ["a", "b"], about: seen) }.contains("2 questions"))
-        #expect(refusal { _ = try answerer.answers(to: ["is it red"], about: seen) }.contains("[1, 3, 16, 16]"))
+        #expect(message { _ = try answerer.answers(to: [" "], about: seen) }.contains("question is empty"))
+        #expect(message { _ = try answerer.answers(to: ["a", "b"], about: seen) }.contains("2 questions"))
+        #expect(message { _ = try answerer.answers(to: ["is it red"], about: seen) }.contains("[1, 3, 16, 16]"))
     }
 }

@@ -21,10 +21,33 @@ struct RetrievalIndexTests {
 
     @Test("The most similar items come first, and of equal ones the first that was added")
     func order() {
-        let found = index().matches(Tensor([1, 0, 0, -1] as [Float], shape: [2, 2]), count: 3)
-        #expect(found[0].map(\.item.name) == ["right", "also right", "up"])
-        #expect(found[0].map(\.similarity) == [1, 1, 0])
-        #expect(found[1].map(\.item.name) == ["right", "left", "also right"])
+        let right = index().matches(Tensor([1, 0] as [Float], shape: [1, 2]), count: 3)
+        #expect(right.map(\.item.name) == ["right", "also right", "up"])
+        #expect(right.map(\.similarity) == [1, 1, 0] && right.allSatisfy { $0.match == nil })
+        let down = index().matches(Tensor([0, -1] as [Float], shape: [1, 2]), count: 3)
+        #expect(down.map(\.item.name) == ["right", "left", "also right"])
+    }
+
+    @Test("The most similar items are put in order by their scores, and the others stay behind them")
+    func reranking() {
+        let query = Tensor([1, 0] as [Float], shape: [1, 2])
+        var asked: [[String]] = []
+        /// By similarity: right, also right, up, left.
+        func found(_ candidates: Int, _ scores: [Float?]) -> [RetrievalIndex.Match] {
+            index().matches(query, count: 4, candidates: candidates) {
+                asked.append($0.map(\.name))
+                return scores
+            }
+        }
+        let all = found(3, [-2, 0.5, 4])
+        #expect(all.map(\.item.name) == ["up", "also right", "right", "left"])
+        #expect(all.map(\.match) == [4, 0.5, -2, nil] && all.map(\.similarity) == [0, 1, 1, -1])
+        // One that cannot be read stays behind those that can, before those that were not asked about.
+        #expect(found(3, [nil, 1, 2]).map(\.item.name) == ["up", "also right", "right", "left"])
+        // Of equal scores the more similar is first.
+        #expect(found(9, [1, 1, 1, 1]).map(\.item.name) == ["right", "also right", "up", "left"])
+        #expect(found(0, []).map(\.item.name) == ["right", "also right", "up", "left"])
+        #expect(asked.map(\.count) == [3, 3, 4] && asked[0] == ["right", "also right", "up"])
     }
 
     @Test("An index is read back as it was written, and replaced as a whole")

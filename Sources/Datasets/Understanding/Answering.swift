@@ -43,7 +43,7 @@ extension UnderstandingDataset {
         let folder = source.deletingLastPathComponent().path + "/"
         let isHeld = samples.map { sample in
             let path = sample.file.path
-            let name = path.hasPrefix(folder) ? String(path.dropFirst(folder.count)) : path
+            let name = path.hasPrefix(folder) ? String(path.dropFirst(folder.count)) : sample.file.lastPathComponent
             return Manifest.place(name, seed: seed) < share
         }
         return (

@@ -35,6 +35,15 @@ struct JSONElements {
         self.data = data
     }
 
+    /// Whether the document is a list.
+    var isList: Bool {
+        data.withUnsafeBytes { bytes in
+            var scanner = JSONScanner(bytes: bytes, name: url.path)
+            scanner.skipSpace()
+            return scanner.current == UInt8(ascii: "[")
+        }
+    }
+
     /// Calls `body` for every object of the list, or of the lists that are members of the object.
     ///
     /// - Parameter body: gets the list's name (empty for a list that is the document) and the element.

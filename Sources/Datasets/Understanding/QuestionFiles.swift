@@ -1,16 +1,17 @@
 import Foundation
 
 extension UnderstandingDataset {
-    /// Questions about pictures, from whatever holds them: lines (`.jsonl`), a document of VQA v2 (`.json`), or a folder of
-    /// such documents.
+    /// Questions about pictures, from whatever holds them: lines (`.jsonl`), a document of VQA v2 or of GQA (`.json`), or a
+    /// folder of such documents.
     ///
-    /// The annotations of `v2_OpenEnded_mscoco_val2014_questions.json` are `v2_mscoco_val2014_annotations.json`, if that is
-    /// there, and the pictures `COCO_val2014_#.jpg` in `val2014`, `images/val2014`, `images` or the folder itself. The field
-    /// `split` is `train`, `validation` or `test` by the name.
+    /// VQA v2's have the name of their pictures in theirs: the annotations of `v2_OpenEnded_mscoco_val2014_questions.json`
+    /// are `v2_mscoco_val2014_annotations.json`, if that is there, and the pictures `COCO_val2014_#.jpg` in `val2014`,
+    /// `images/val2014`, `images` or the folder itself. Others are GQA's, `val_balanced_questions.json` with `images` beside
+    /// them or their folder. The field `split` is `train`, `validation` or `test` by the name.
     ///
     /// - Parameter checksFiles: whether every picture has to be there.
-    /// - Throws: ``DatasetError``, as ``lines(_:checksFiles:)`` and
-    ///   ``vqa(questions:annotations:images:fileName:checksFiles:)``.
+    /// - Throws: ``DatasetError``, as ``lines(_:checksFiles:)``,
+    ///   ``vqa(questions:annotations:images:fileName:checksFiles:)`` and ``gqa(questions:images:checksFiles:)``.
     public static func questions(_ url: URL, checksFiles: Bool = true) throws -> UnderstandingDataset {
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: url.path, isDirectory: &isFolder) else {
@@ -18,49 +19,38 @@ extension UnderstandingDataset {
         }
         guard isFolder.boolValue else {
             return url.pathExtension.lowercased() == "json"
-                ? try document(url, checksFiles: checksFiles) : try lines(url, checksFiles: checksFiles)
+                ? try document(AnnotationDocument(url), checksFiles: checksFiles)
+                : try lines(url, checksFiles: checksFiles)
         }
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: url.path)) ?? []
-        let documents = names.filter { $0.hasSuffix("_questions.json") }.sorted()
+        let documents = AnnotationDocument.all(in: url) { $0.hasSuffix("_questions.json") }
         guard !documents.isEmpty else {
             throw DatasetError(
-                .empty, "\(url.path) holds no questions; documents of VQA v2 end with _questions.json.")
+                .empty, "\(url.path) holds no questions; documents of VQA v2 and GQA end with _questions.json.")
         }
-        let samples = try documents.flatMap {
-            try document(url.appendingPathComponent($0), checksFiles: checksFiles).samples
-        }
+        let samples = try documents.flatMap { try document($0, checksFiles: checksFiles).samples }
         return try UnderstandingDataset(samples: samples, source: url, checksFiles: false)
     }
 
-    /// The parts of COCO that questions are asked about, and what they are for.
-    private static let splits = [
-        "train2014": "train", "val2014": "validation", "test2015": "test", "test-dev2015": "test",
-    ]
-
-    private static func document(_ url: URL, checksFiles: Bool) throws -> UnderstandingDataset {
-        let (folder, name) = (url.deletingLastPathComponent(), url.lastPathComponent)
-        let parts = name.split(separator: "_").map(String.init)
-        guard let part = parts.first(where: { splits[$0] != nil }) else {
+    private static func document(_ document: AnnotationDocument, checksFiles: Bool) throws -> UnderstandingDataset {
+        let (folder, name) = (document.url.deletingLastPathComponent(), document.url.lastPathComponent)
+        guard document.split != nil else {
             throw DatasetError(
                 .malformed,
-                "\(url.path) does not say of which pictures it asks; its name has to hold one of "
-                    + "\(splits.keys.sorted().joined(separator: ", ")), as v2_OpenEnded_mscoco_val2014_questions.json does."
+                "\(document.url.path) does not say of which pictures it asks; its name has to hold a word such as "
+                    + "train2014 (VQA v2, as v2_OpenEnded_mscoco_val2014_questions.json) or train (GQA, as "
+                    + "val_balanced_questions.json)."
             )
         }
-        func existing(_ paths: [String]) -> URL? {
-            paths.map { $0.isEmpty ? folder : folder.appendingPathComponent($0) }.first {
-                FileManager.default.fileExists(atPath: $0.path)
-            }
+        guard let pictures = document.part else {
+            let dataset = try gqa(questions: document.url, images: folder, checksFiles: false)
+            return try document.located(dataset, checksFiles: checksFiles)
         }
-        let plain = parts.filter { !["OpenEnded", "MultipleChoice"].contains($0) }.joined(separator: "_")
-        let annotations = existing(
-            [plain, name].map { $0.replacing("questions", with: "annotations") }.filter { $0 != name })
-        let pictures = part.replacing("-dev", with: "")
-        var result = try vqa(
-            questions: url, annotations: annotations,
-            images: existing([pictures, "images/\(pictures)", "images", ""]) ?? folder,
-            fileName: { coco("COCO_\(pictures)_", $0) }, checksFiles: checksFiles)
-        for index in result.samples.indices { result.samples[index].fields["split"] = splits[part] }
-        return result
+        let plain = document.words.filter { !["OpenEnded", "MultipleChoice"].contains($0) }.joined(separator: "_")
+        let annotations = [plain + ".json", name].lazy.map { $0.replacing("questions", with: "annotations") }
+            .filter { $0 != name }.compactMap(document.sibling).first
+        let dataset = try vqa(
+            questions: document.url, annotations: annotations, images: folder,
+            fileName: { coco("COCO_\(pictures)_", $0) }, checksFiles: false)
+        return try document.located(dataset, checksFiles: checksFiles)
     }
 }

@@ -1,7 +1,8 @@
 import NeuralNets
 import Tensors
 
-extension ALBEFModelForRetrieval: DualEncoder {
+extension ALBEFModelForRetrieval: JointEncoder {
+    public var usualCandidates: Int { 16 }
     private var vision: TorchvisionVisionTransformer.Configuration {
         modelWithSimilarity.albefModel.visionEncoder.configuration
     }

@@ -10,6 +10,17 @@ extension FLAVAModel: DualEncoder {
     public var vocabularySize: Int { configuration.vocabulary }
 
     public func embed(pixels: Tensor, _ context: ForwardContext) throws -> Tensor {
+        try encodedImage(pixels, context).embedding
+    }
+
+    public func embed(ids: Tensor, _ context: ForwardContext) throws -> Tensor {
+        try encodedText(ids, context).embedding
+    }
+
+    /// What the encoder makes of pictures that were checked, and their embeddings.
+    fileprivate func encodedImage(
+        _ pixels: Tensor, _ context: ForwardContext
+    ) throws -> (output: TransformerOutput, embedding: Tensor) {
         let side = configuration.image.imageSize
         guard pixels.rank == 4, pixels.dtype == .float32,
             Array(pixels.shape.dropFirst()) == [configuration.image.channels, side, side]
@@ -20,12 +31,16 @@ extension FLAVAModel: DualEncoder {
                     + "\(pixels.dtype.rawValue) of the shape \(pixels.shape).")
         }
         let encoded = imageEncoder(pixels, masks: [nil], returnsAttentions: false, context)[0]
-        return projectedImage(encoded, context).unitVectors()
+        return (encoded, projectedImage(encoded, context).unitVectors())
     }
 
-    public func embed(ids: Tensor, _ context: ForwardContext) throws -> Tensor {
+    /// Likewise of texts.
+    fileprivate func encodedText(
+        _ ids: Tensor, _ context: ForwardContext
+    ) throws -> (output: TransformerOutput, embedding: Tensor) {
         try configuration.textEmbeddings.require(ids, mask: ids, as: "texts")
-        return projectedText(encodeText(ids, context), context).unitVectors()
+        let encoded = encodeText(ids, context)
+        return (encoded, projectedText(encoded, context).unitVectors())
     }
 }
 
@@ -41,4 +56,29 @@ extension FLAVAForPreTraining: DualEncoder {
     }
 
     public func embed(ids: Tensor, _ context: ForwardContext) throws -> Tensor { try model.embed(ids: ids, context) }
+}
+
+extension FLAVAForPreTraining: JointEncoder {
+    /// Its head was trained on captions of other pictures at random, and its authors search by embeddings alone.
+    public var usualCandidates: Int { 0 }
+
+    public func encode(image: Tensor, _ context: ForwardContext) throws -> (tokens: Tensor, feature: Tensor) {
+        let (output, embedding) = try model.encodedImage(image, context)
+        return (output.hiddenStates?.last ?? output.lastHiddenState, embedding)
+    }
+
+    public func encode(
+        text: Tensor, mask: Tensor, _ context: ForwardContext
+    ) throws -> (states: Tensor, feature: Tensor) {
+        let (output, embedding) = try model.encodedText(text, context)
+        return (output.hiddenStates?.last ?? output.lastHiddenState, embedding)
+    }
+
+    /// Filling is read, as in training, so that texts must be filled up to one length.
+    public func matchingScores(image: Tensor, text: Tensor, mask: Tensor, _ context: ForwardContext) -> Tensor {
+        let share = text.shape[0] / image.shape[0]
+        let rows = (0..<text.shape[0]).map { $0 / share }
+        let states = model.encodePair(share == 1 ? image : image.entries(rows), text, context).lastHiddenState
+        return loss.itmLoss.scores(states, context).selected(1, 1)
+    }
 }

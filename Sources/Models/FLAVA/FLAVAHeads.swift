@@ -64,6 +64,9 @@ public final class ITMLoss: Module {
         self.ignored = ignored
     }
 
+    /// The scores of "no pair" and "pair", `[batch, 2]`, of sequences `[batch, length, width]`.
+    public func scores(_ states: Tensor, _ context: ForwardContext) -> Tensor { cls(pooler(states, context), context) }
+
     /// The loss of a batch.
     ///
     /// - Parameters:

@@ -99,22 +99,14 @@ extension GroundingRecipe {
             interpolation: .bilinear, scaling: start?.preprocessing.image?.scaling ?? .imageNet, rounding: .mdetr)
     }
 
-    /// The pictures that `data` names: lines, or a document in COCO's format with the pictures beside it.
+    /// The pictures that `data` names: lines, or documents in COCO's format with the pictures beside them.
     private func pictures(_ place: TrainingPlace) throws -> Pictures {
         guard !data.path.isEmpty else {
             throw TrainingError(
                 .invalidConfiguration,
                 "No data was named: give a .jsonl or .json file of pictures with captions and boxes.")
         }
-        let url = URL(fileURLWithPath: data.path)
-        let folder = url.deletingLastPathComponent()
-        let images = folder.appendingPathComponent("images")
-        let dataset =
-            url.pathExtension == "json"
-            ? try UnderstandingDataset.cocoBoxes(
-                annotations: url, images: FileManager.default.fileExists(atPath: images.path) ? images : folder,
-                checksFiles: false)
-            : try UnderstandingDataset.lines(url, checksFiles: false)
+        let dataset = try UnderstandingDataset.boxes(URL(fileURLWithPath: data.path), checksFiles: false)
         let parts = dataset.split(validationShare: data.validationShare, seed: training.seed)
         let measured = Array(parts.validation.prefix(data.validationLimit))
         var learned = parts.training

@@ -48,7 +48,7 @@ struct SightInputs {
     let inputs: [Input]
 
     /// The endings of files that name others or hold them.
-    private static let listExtensions = ["jsonl", "csv", "tar", "txt"]
+    private static let listExtensions = ["jsonl", "ndjson", "json", "csv", "tar", "txt"]
 
     /// Everything that some paths name, in their order.
     ///

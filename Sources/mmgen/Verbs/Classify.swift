@@ -68,11 +68,21 @@ struct Classify: ParsableCommand {
         help: ArgumentHelp("Between the eyes of that camera; the model's if left out.", valueName: "metres"))
     var baseline: Double?
 
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "How many parts of a video an Omnivore looks at, at most; what the model says if left out.", valueName: "n")
+    )
+    var clips: Int?
+
     @OptionGroup(title: "Model") var embedding: EmbeddingOptions
     @OptionGroup(title: "Console") var printing: ConsoleOptions
 
     func validate() throws {
         guard top >= 1 else { throw ValidationError("--top must be at least 1, but is \(top).") }
+        if let clips, !(1...1024).contains(clips) {
+            throw ValidationError("--clips must be between 1 and 1024, but is \(clips).")
+        }
         guard labels == nil || labelsFile == nil else {
             throw ValidationError("Give --labels or --labels-file, not both.")
         }
@@ -104,6 +114,9 @@ struct Classify: ParsableCommand {
     ) throws -> Int {
         guard depth == nil, focalLength == nil, baseline == nil else {
             throw VerbError("\(embedding.model) sees no depth; --depth is for an Omnivore.")
+        }
+        guard clips == nil else {
+            throw VerbError("\(embedding.model) looks at frames of the whole video; --clips is for an Omnivore.")
         }
         let labels = try candidates(found.compactMap(stated))
         let classifier = try ZeroShotClassifier(
@@ -137,7 +150,7 @@ struct Classify: ParsableCommand {
         guard depth == nil || found.count == 1 else {
             throw VerbError("--depth belongs to one picture, but there are \(found.count) inputs.")
         }
-        let classifier = try SightClassifier(pretrained, names: labelsFile.map(PromptOptions.read))
+        let classifier = try SightClassifier(pretrained, names: labelsFile.map(PromptOptions.read), clips: clips)
         return try SightInputs.forEachBatch(found, batch: embedding.batch, report.console, done: "classified") {
             input in
             var source = SightSource(input.source)
