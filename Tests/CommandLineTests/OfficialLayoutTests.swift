@@ -240,6 +240,10 @@ import Testing
         }
         let trained = try run("train", "clip.yaml", "coco/annotations", "-o", "run")
         #expect(trained.code == 0 && trained.errors.contains("text_to_image@5"), "\(trained.errors)")
+        #expect(!trained.errors.contains("wrong for themselves"))
+        let many = try run(
+            "train", "clip.yaml", "coco/annotations", "-o", "many", "--set", "training.batch_size=13", "--dry-run")
+        #expect(many.code == 0 && many.errors.contains("wrong for themselves"), "\(many.errors)")
         let found = try run(
             "retrieve", "a red square", "--in", "coco/annotations/captions_val2014.json", "--model", "run/model")
         #expect(found.code == 0 && found.output.contains("COCO_val2014_"), "\(found.errors)")

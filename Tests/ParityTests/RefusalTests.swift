@@ -57,7 +57,7 @@ struct Refusal: CustomTestStringConvertible, Sendable {
         Refusal(
             "a misspelt argument", "MultiHeadAttention", attention, ["q": real(1, 2, 6)], args: ["casual": true],
             names: "casual"),
-        Refusal("an empty axis", "SiLU", [:], ["x": real(2, 0)], names: "[2, 0]"),
+        Refusal("an empty axis", "SiLU", [:], ["x": real(2, 0)], names: "[2, 0]; no axis may have the size 0"),
         Refusal("ids where reals belong", "SiLU", [:], ["x": ids(1, 2, shape: [2])], names: "int64"),
         Refusal(
             "a cotangent of another shape", "SiLU", [:], ["x": real(2), "cotangent.output": real(3)], gradients: true,

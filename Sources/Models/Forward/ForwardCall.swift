@@ -15,7 +15,6 @@ enum ShapeRule: CustomStringConvertible {
     case any
 
     func accepts(_ shape: [Int]) -> Bool {
-        guard shape.allSatisfy({ $0 >= 1 }) else { return false }
         func fit(_ sizes: some Sequence<Int>, _ wanted: [Int?]) -> Bool {
             zip(sizes, wanted).allSatisfy { $1 == nil || $0 == $1 }
         }
@@ -38,7 +37,7 @@ enum ShapeRule: CustomStringConvertible {
         case .exactly(let sizes): return "[\(list(sizes))]"
         case .starting(let sizes, let more): return "[\(list(sizes)), ...] with \(count(more)) more axes"
         case .ending(let sizes, _): return "[..., \(list(sizes))]"
-        case .any: return "no axis of size 0"
+        case .any: return "[...]"
         }
     }
 }
@@ -60,6 +59,9 @@ struct ForwardCall {
     /// An input of any element type.
     func tensor(_ name: String, _ rule: ShapeRule) throws -> Tensor {
         guard let tensor = inputs[name] else { throw ModelError(.invalidInput, "The input '\(name)' is missing.") }
+        guard !tensor.shape.contains(0) else {
+            throw ModelError(.invalidInput, "'\(name)' has the shape \(tensor.shape); no axis may have the size 0.")
+        }
         guard rule.accepts(tensor.shape) else {
             throw ModelError(.invalidInput, "'\(name)' must have the shape \(rule), not \(tensor.shape).")
         }

@@ -42,6 +42,11 @@ extension ContrastiveRecipe {
             try ContrastiveTask.Data(clips) { try text($0, tokenizer: tokenizer).ids }
         }
         let learned = try paired(clips.training)
+        if training.batchSize > clips.training.count, training.overfitBatches == 0 {
+            place.note(
+                "a step has \(training.batchSize) pairs, and there are \(clips.training.count) to learn from: some are in it "
+                    + "more than once and count as wrong for themselves; lower training.batch_size.")
+        }
         let scale = try start?.extra.optionalDouble("similarity_scale")
         let loss = ContrastiveLossWithTemperature(
             logitScale: scale.map { log($0) } ?? logitScale, range: -10...mostLogitScale)
