@@ -129,6 +129,30 @@ extension VideoReader {
             buffer, times, frameRate: frameRate ?? (info.isStill ? 1 : measuredRate(times)))
     }
 
+    /// How many frames ``read(startSeconds:frameRate:frameCount:shortClip:)`` gives from the first to the end, without their
+    /// pixels: the file is decoded once, and nothing is kept.
+    ///
+    /// - Parameter frameRate: times per second, above 0 and at most 10,000.
+    /// - Throws: ``MediaError``: `.invalidArgument`, `.tooShort`, `.damaged`.
+    public func frameCount(atRate frameRate: Double) throws -> Int {
+        guard frameRate.isFinite, frameRate > 0, frameRate <= 10000 else {
+            throw MediaError(
+                .invalidArgument, "Frames are counted at a rate above 0 and at most 10000, not \(frameRate).")
+        }
+        if report.decodedFrames > 0 { try rewind() }
+        let tolerance = timeTolerance
+        var (count, shown): (Int, Double?) = (0, nil)
+        while let time = try advance() {
+            if shown != nil {
+                while Double(count) / frameRate < time - tolerance { count += 1 }
+            }
+            shown = time
+        }
+        guard let shown else { throw MediaError(.tooShort, "\(source.name) has no frames.") }
+        while !info.isStill, Double(count) / frameRate < shown + nominalStep - tolerance { count += 1 }
+        return max(1, count)
+    }
+
     // MARK: - Parts
 
     private func checkBytes(frameCount: Int) throws {

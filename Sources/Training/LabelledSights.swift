@@ -45,7 +45,12 @@ struct LabelledSights: Sendable {
     }
 
     /// An item as evaluation sees it, `[clips, 3 or 4, frames, height, width]`.
-    func prepared(_ place: Int) throws -> Tensor { try preprocessing.prepared(raw(place)) }
+    func prepared(_ place: Int) throws -> Tensor {
+        if kind == .video, held[place] == nil, let video = preprocessing.video {
+            return try video.preparedClips(of: VideoReader(MediaSource(samples[place].file)))
+        }
+        return try preprocessing.prepared(raw(place))
+    }
 
     /// Reads files, and leaves out those that cannot be read.
     ///

@@ -145,10 +145,30 @@ public struct VideoPreparation: Sendable, Hashable {
     /// - Returns: of ``frameCount`` frames each; the whole video where ``frameRate`` is `nil`.
     public func clips(of video: Tensor) -> [Tensor] {
         guard frameRate != nil else { return [video] }
-        let spare = video.shape[0] - frameCount
-        guard spare > 0, clipCount > 1 else { return [clip(of: video, from: 0)] }
+        return clipStarts(video.shape[0]).map { clip(of: video, from: $0) }
+    }
+
+    /// The same of a file, of which no more than a clip is kept at a time at its own size.
+    ///
+    /// - Throws: ``MediaError``; ``TransformError`` as ``callAsFunction(_:)``.
+    public func preparedClips(of reader: VideoReader) throws -> Tensor {
+        guard let frameRate else { return try self(reader.readAll().pixels).unsqueezed(0) }
+        let count = try reader.frameCount(atRate: frameRate)
+        return stacked(
+            try clipStarts(count).map { start in
+                let frames = try reader.read(
+                    startSeconds: Double(start) / frameRate, frameRate: frameRate,
+                    frameCount: min(frameCount, count - start))
+                return try self(clip(of: frames.pixels, from: 0))
+            })
+    }
+
+    /// Where the clips of a video of so many frames begin.
+    private func clipStarts(_ frames: Int) -> [Int] {
+        let spare = frames - frameCount
+        guard spare > 0, clipCount > 1 else { return [0] }
         let count = min(clipCount, spare + 1)
-        return (0..<count).map { clip(of: video, from: $0 * spare / max(1, count - 1)) }
+        return (0..<count).map { $0 * spare / max(1, count - 1) }
     }
 
     /// ``frameCount`` frames from a place on; the last one is repeated where there are fewer.

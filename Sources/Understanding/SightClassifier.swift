@@ -1,5 +1,6 @@
 import Checkpoints
 import Foundation
+import Media
 import Models
 import NeuralNets
 import Tensors
@@ -84,6 +85,13 @@ public final class SightClassifier {
     /// - Throws: ``MediaError`` for a file that cannot be read, ``TransformError``; ``UnderstandingError`` when the model has no
     ///   head for what it is.
     public func prepare(_ source: SightSource) throws -> Input {
+        if source.depth == nil, let video = preprocessing.video {
+            let reader = try VideoReader(source.file)
+            if !reader.info.isStill {
+                _ = try classes(of: .video)
+                return Input(kind: .video, pixels: try video.preparedClips(of: reader))
+            }
+        }
         let sight = try preprocessing.read(source)
         let kind: Omnivore.Kind =
             switch sight {

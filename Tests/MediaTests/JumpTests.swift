@@ -54,9 +54,7 @@ struct JumpTests {
         return frames
     }
 
-    @Test("what follows a jump has the bits and times of decoding from the start", arguments: codings)
-    func equality(_ coding: Coding) throws {
-        let folder = try TemporaryFolder()
+    private func write(_ coding: Coding, to folder: TemporaryFolder) throws {
         // Moving noise: every frame differs, and frames are predicted from each other all the same.
         let sound = coding.options.contains("-c:a") ? "-f lavfi -i sine=d=6 " : ""
         let filter = coding.options.contains("-vf") ? "" : "-vf noise=alls=12:allf=t "
@@ -64,6 +62,29 @@ struct JumpTests {
             "-f lavfi -i testsrc2=s=48x32:r=24:d=6 \(sound)\(filter)-pix_fmt yuv420p \(coding.options) -threads 1 "
                 + coding.name,
             in: folder)
+    }
+
+    @Test("parts at a rate are those of the whole, whose length is counted without pixels", arguments: codings)
+    func parts(_ coding: Coding) throws {
+        let folder = try TemporaryFolder()
+        try write(coding, to: folder)
+        for rate in [3.0, 16, 29.97] {
+            let whole = try VideoReader(folder.file(coding.name)).read(startSeconds: 0, frameRate: rate).pixels
+            let reader = try VideoReader(folder.file(coding.name))
+            let count = try reader.frameCount(atRate: rate)
+            #expect(count == whole.shape[0])
+            for start in [0, count / 3, count - 5] {
+                let part = try reader.read(startSeconds: Double(start) / rate, frameRate: rate, frameCount: 5).pixels
+                let expected = whole.sliced(0, start..<start + 5)
+                #expect(part.scalars(UInt8.self) == expected.scalars(UInt8.self), "\(coding.name) at \(rate), \(start)")
+            }
+        }
+    }
+
+    @Test("what follows a jump has the bits and times of decoding from the start", arguments: codings)
+    func equality(_ coding: Coding) throws {
+        let folder = try TemporaryFolder()
+        try write(coding, to: folder)
         let whole = VideoReader.Options()
         let first = try VideoReader(folder.file(coding.name), options: whole)
         let all = try rest(of: first)
