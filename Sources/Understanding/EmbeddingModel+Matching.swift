@@ -60,7 +60,7 @@ extension EmbeddingModel {
     public func requireJoint() throws -> any JointEncoder {
         guard let joint else {
             throw UnderstandingError(
-                "\(pretrained.path) holds a \(pretrained.name), which does not read a picture and a text together; an ALBEF "
+                "\(pretrained.path) holds the model \(pretrained.name), which does not read a picture and a text together; an ALBEF "
                     + "for retrieval or a FLAVA for pre-training does.")
         }
         return joint

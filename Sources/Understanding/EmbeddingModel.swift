@@ -38,7 +38,7 @@ public final class EmbeddingModel {
         let path = pretrained.path
         guard let encoder = pretrained.module as? any DualEncoder else {
             throw UnderstandingError(
-                "\(path) holds a \(pretrained.name), which does not embed texts and pictures; a CLIP, a FLAVA, an ALBEF for "
+                "\(path) holds the model \(pretrained.name), which does not embed texts and pictures; a CLIP, a FLAVA, an ALBEF for "
                     + "retrieval or a VideoCLIP does."
             )
         }

@@ -35,7 +35,7 @@ public final class PhraseGrounder {
             ?? pretrained.module as? MDETR
         guard let found else {
             throw UnderstandingError(
-                "\(path) holds a \(pretrained.name), which finds nothing in pictures; an MDETR does.")
+                "\(path) holds the model \(pretrained.name), which finds nothing in pictures; an MDETR does.")
         }
         guard let fields = try pretrained.extra.optionalFields("preprocessing"),
             let image = try Preprocessing(fields).image

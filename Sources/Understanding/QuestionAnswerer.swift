@@ -47,7 +47,7 @@ public final class QuestionAnswerer {
         let module = pretrained.module
         guard module is any QuestionModel || module is MDETRForVQA else {
             throw UnderstandingError(
-                "\(path) holds a \(pretrained.name), which answers no questions; a flava_model_for_classification, an "
+                "\(path) holds the model \(pretrained.name), which answers no questions; a flava_model_for_classification, an "
                     + "albef_model_for_vqa or an mdetr_for_vqa does.")
         }
         guard let fields = try pretrained.extra.optionalFields("preprocessing") else {
@@ -72,7 +72,7 @@ public final class QuestionAnswerer {
         } else if let model = module as? MDETRForVQA {
             kind = .heads(try HeadedAnswers(model, pretrained))
         } else {
-            throw UnderstandingError("\(path) holds a \(pretrained.name), which answers no questions.")
+            throw UnderstandingError("\(path) holds the model \(pretrained.name), which answers no questions.")
         }
         module.packForInference()
     }

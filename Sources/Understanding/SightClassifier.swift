@@ -35,7 +35,7 @@ public final class SightClassifier {
     public init(_ pretrained: PretrainedModel, names: [String]? = nil, clips: Int? = nil) throws {
         path = pretrained.path
         guard let model = pretrained.module as? Omnivore else {
-            throw UnderstandingError("\(path) holds a \(pretrained.name), which has no classes of its own.")
+            throw UnderstandingError("\(path) holds the model \(pretrained.name), which has no classes of its own.")
         }
         guard let fields = try pretrained.extra.optionalFields("preprocessing") else {
             throw UnderstandingError(

@@ -176,7 +176,7 @@ import Testing
         try check(video("new", ["--set", "decoder_only=true"]), "'decoder_only' must be false unless init_from names")
         for (value, sentence, more) in [
             ("nowhere", "There is no model directory at nowhere.", []),
-            ("tok/model", "tok/model holds a video_vqvae, not a text_video_gpt to go on from.", []),
+            ("tok/model", "tok/model holds the model video_vqvae, not the model text_video_gpt to go on from.", []),
             ("gpt/model", "gpt/model", ["--set", "arguments.d_model=24"]),
             ("gpt/model", "was trained with other codes than those of the tokenizer", ["--tokenizer", "tok2/model"]),
         ] {

@@ -67,7 +67,7 @@ extension FLAVAPretrainingRecipe {
         guard let vqvae = pretrained.module as? VQVAE, vqvae.dimensions == 2, vqvae.codebook.isInitialized else {
             throw TrainingError(
                 .invalidConfiguration,
-                "\(codebook) holds a \(pretrained.name); a codebook is a trained VQVAE of pictures, such as an image_vqvae."
+                "\(codebook) holds the model \(pretrained.name); a codebook is a trained VQVAE of pictures, such as an image_vqvae."
             )
         }
         let levels = pretrained.media.pixelRange

@@ -17,7 +17,7 @@ extension GPTRecipe {
         let first = place.isBegun || initFrom.isEmpty ? nil : try firstValues()
         let pretrained = try PretrainedModel(contentsOf: tokenizer)
         guard let vqvae = pretrained.module as? VQVAE else {
-            throw TrainingError(.invalidConfiguration, "\(tokenizer) holds a \(pretrained.name), not a VQVAE.")
+            throw TrainingError(.invalidConfiguration, "\(tokenizer) holds the model \(pretrained.name), not a VQVAE.")
         }
         guard vqvae.codebook.isInitialized else {
             throw TrainingError(
@@ -35,7 +35,7 @@ extension GPTRecipe {
         guard directory.configuration.model == model else {
             throw TrainingError(
                 .invalidConfiguration,
-                "\(initFrom) holds a \(directory.configuration.model), not a \(model) to go on from.")
+                "\(initFrom) holds the model \(directory.configuration.model), not the model \(model) to go on from.")
         }
         return directory.checkpoint.tensors
     }

@@ -21,7 +21,8 @@ extension OmnivoreRecipe {
         init(_ start: StartingModel) throws {
             guard let arguments = ModelRegistry.omnivoreArguments(start.name, start.arguments) else {
                 throw TrainingError(
-                    .invalidConfiguration, "\(start.path) holds a \(start.name), not an Omnivore to go on from.")
+                    .invalidConfiguration, "\(start.path) holds the model \(start.name), not an Omnivore to go on from."
+                )
             }
             self.arguments = arguments
             guard let named = try start.extra.optionalFields(OmnivoreRecipe.classesKey) else { return }

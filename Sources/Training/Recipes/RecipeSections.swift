@@ -156,7 +156,8 @@ struct StartingModel {
         let directory = try ModelDirectory.read(path)
         let name = directory.configuration.model
         guard name == model || others.contains(name) else {
-            throw TrainingError(.invalidConfiguration, "\(path) holds a \(name), not a \(model) to go on from.")
+            throw TrainingError(
+                .invalidConfiguration, "\(path) holds the model \(name), not the model \(model) to go on from.")
         }
         let extra = JSONFields(directory.configuration.extra, source: path)
         guard let fields = try extra.optionalFields("preprocessing") else {
